@@ -1,0 +1,3 @@
+//! AWS Resource Access Manager as a gRPC service.
+
+pub mod pb;
