@@ -1,0 +1,72 @@
+//! What the middleware may know about a RAM operation.
+//!
+//! An operation is one unit struct in `operations/` that implements [`Operation`]. The layers are generic over it, so
+//! that a new operation adds no line to any of them.
+
+use std::future::Future;
+
+use tonic_types::FieldViolation;
+
+use crate::{
+    failure::Failure,
+    idempotency::{CanonicalWriter, UpstreamToken},
+};
+
+/// Whether sending an operation again can do its work twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Sending it again changes nothing: reads, and writes that name their end state.
+    Safe,
+    /// RAM recognises a repetition by its client token.
+    WithToken,
+    /// RAM cannot recognise a repetition, and a second one does harm.
+    Never,
+}
+
+/// One operation of RAM.
+pub trait Operation: Sized + Send + Sync + 'static {
+    /// AWS's name of the operation, for instance `CreateResourceShare`.
+    const NAME: &'static str;
+    /// The IAM action that policies speak of, for instance `ram:CreateResourceShare`.
+    const ACTION: &'static str;
+    /// Whether it may be sent again.
+    const REPEAT: Repeat;
+    /// The request message.
+    type Input: prost::Message + Default + 'static;
+    /// The response message.
+    type Output: prost::Message + Default + Clone + 'static;
+
+    /// Returns every rule that `input` breaks, each with its field, the rule and the next step. Empty means valid.
+    fn validate(input: &Self::Input) -> Vec<FieldViolation>;
+
+    /// Returns the caller's client token, if the request has one.
+    fn client_token(_input: &Self::Input) -> Option<&str> {
+        None
+    }
+
+    /// Writes the token that names this intent into the answer.
+    fn set_client_token(_output: &mut Self::Output, _token: &str) {}
+
+    /// Returns whether the caller wants to know only if the request would be sent.
+    fn validate_only(_input: &Self::Input) -> bool {
+        false
+    }
+
+    /// Writes what the fingerprint covers: two inputs that mean the same to RAM write the same bytes.
+    ///
+    /// Needed by operations that repeat [`Repeat::WithToken`]; others have no record and no fingerprint.
+    fn canonical(_input: &Self::Input, _out: &mut CanonicalWriter) {}
+
+    /// Sends the request to RAM once and converts the answer.
+    ///
+    /// # Errors
+    /// What RAM or the way to it answered, mapped by `ram::error`.
+    ///
+    /// # Cancellation
+    /// Dropping the future aborts the HTTP exchange. RAM may have executed the request all the same.
+    fn send(
+        ram: &aws_sdk_ram::Client,
+        input: &Self::Input,
+        token: &UpstreamToken,
+    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+}
