@@ -57,7 +57,6 @@ pub struct Target {
 }
 
 /// One authenticated and valid request. Cloning shares the input.
-#[derive(Debug)]
 pub struct Call<Op: Operation> {
     /// Who calls.
     pub caller: Caller,

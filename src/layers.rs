@@ -14,7 +14,6 @@ use crate::{
 };
 
 /// A permitted call on its way to RAM, under the token that RAM will see.
-#[derive(Debug)]
 pub struct Execution<Op: Operation> {
     /// The call, and the proof that policy ran.
     pub permitted: Permitted<Op>,

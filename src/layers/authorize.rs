@@ -31,7 +31,6 @@ use crate::{
 };
 
 /// Proof that policy permitted the call.
-#[derive(Debug)]
 pub struct Permitted<Op: Operation>(Call<Op>);
 
 impl<Op: Operation> Permitted<Op> {
