@@ -2,7 +2,9 @@
 //!
 //! The HTTP ring is composed in `server.rs`, the call ring in `stack.rs`.
 
+pub mod attempt;
 pub mod authorize;
+pub mod retry;
 
 use tokio::time::Instant;
 

@@ -8,3 +8,5 @@ pub mod idempotency;
 pub mod layers;
 pub mod operation;
 pub mod pb;
+pub mod ram;
+pub mod rules;
