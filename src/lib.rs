@@ -1,3 +1,4 @@
 //! AWS Resource Access Manager as a gRPC service.
 
 pub mod pb;
+pub mod sandbox;
