@@ -1,5 +1,6 @@
 //! AWS Resource Access Manager as a gRPC service.
 
+pub mod api;
 pub mod auth;
 pub mod call;
 pub mod clock;
@@ -8,3 +9,4 @@ pub mod idempotency;
 pub mod layers;
 pub mod operation;
 pub mod pb;
+pub mod server;
