@@ -21,6 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .build_client(true)
+        // Ours refuses a second message on a unary method, and does not repeat bytes that it cannot decode.
+        .codec_path("crate::api::codec::ProstCodec")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
