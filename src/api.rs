@@ -2,7 +2,7 @@
 
 pub mod codec;
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, metadata::MetadataValue};
@@ -98,7 +98,6 @@ fn log(failure: &Failure) {
     let reason = failure.why().row().name;
     tracing::Span::current().record("reason", reason);
     if let Some(cause) = failure.cause() {
-        let cause: &(dyn Error + 'static) = cause;
         tracing::debug!(reason, cause = crate::ram::chain(cause), "cause");
     }
 }

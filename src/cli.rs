@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     config::{Config, Fault, Sources, reference},
     sandbox::{FaultPlan, Sandbox, Settings},
-    server::{Server, connections::Drained, health},
+    server::{self, Server, StartError, connections::Drained, health},
     telemetry,
 };
 
@@ -115,6 +115,17 @@ impl From<io::Error> for End {
     }
 }
 
+impl From<StartError> for End {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Tokens(_) => Self::Usage(vec![error.to_string()]),
+            StartError::Listen(..) | StartError::Ram(_) | StartError::Store(_) | StartError::Contract(_) => {
+                Self::Failed(error.to_string())
+            }
+        }
+    }
+}
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -156,7 +167,11 @@ async fn run(command: Command) -> Result<(), End> {
             Ok(())
         }
         Command::CheckConfig(flags) => {
-            read_config(&flags.serve)?;
+            let config = read_config(&flags.serve)?;
+            let faults = server::check(&config);
+            if !faults.is_empty() {
+                return Err(End::Usage(faults));
+            }
             say("the configuration is valid");
             Ok(())
         }
@@ -198,7 +213,7 @@ async fn serve(config: Config) -> Result<(), End> {
     telemetry::start(&config.log);
     let mut stop = StopSignals::listen()?;
     let server = tokio::select! {
-        server = Server::start(config) => server.map_err(|e| End::Failed(e.to_string()))?,
+        server = Server::start(config) => server?,
         () = stop.first() => return Ok(()),
     };
     if let Some(sandbox) = server.sandbox() {

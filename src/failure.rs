@@ -184,7 +184,7 @@ impl Failure {
 
     /// The cause, for the log.
     #[must_use]
-    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.parts.source.as_deref()
     }
 

@@ -16,9 +16,12 @@ use tower::ServiceBuilder;
 
 use crate::{
     api::Api,
-    auth::{Authenticator, anonymous::Anonymous, policy::EveryCaller, static_tokens::StaticTokens},
+    auth::{Authenticator, anonymous::Anonymous, policy::EveryCaller, static_tokens::{self, LoadError, StaticTokens}},
     config::{self, Authentication, Config},
-    idempotency::{sqlite::Sqlite, store::Store},
+    idempotency::{
+        sqlite::{OpenError, SqliteStore},
+        store::Store,
+    },
     layers::{
         authenticate::AuthenticateLayer,
         catch_panic::CatchPanicLayer,
@@ -54,10 +57,10 @@ pub enum StartError {
     Ram(#[from] ram::ConnectError),
     /// The idempotency store cannot be opened.
     #[error("cannot open the idempotency store: {0}")]
-    Store(String),
+    Store(#[from] OpenError),
     /// The file of bearer tokens cannot be used.
-    #[error("{0}")]
-    Tokens(String),
+    #[error(transparent)]
+    Tokens(#[from] LoadError),
     /// The compiled contract cannot be served: a defect of the build.
     #[error("the compiled contract is broken: {0}")]
     Contract(String),
@@ -185,6 +188,15 @@ async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
     started.map(Some).map_err(|e| StartError::Listen(*listen, e))
 }
 
+/// Looks at what the configuration points to, without changing any of it: every fault, as a sentence.
+#[must_use]
+pub fn check(config: &Config) -> Vec<String> {
+    match &config.authentication {
+        Authentication::StaticTokens(path) => StaticTokens::load(path).err().iter().map(ToString::to_string).collect(),
+        Authentication::Nobody => Vec::new(),
+    }
+}
+
 /// Connects to the sandbox as to AWS: by the SDK, over HTTP, signed, asking STS for the account.
 async fn connect(config: &Config, sandbox: Option<&Sandbox>) -> Result<Ram, StartError> {
     let Some((sandbox, settings)) = sandbox.zip(config.sandbox.as_ref().map(|s| &s.settings)) else {
@@ -202,17 +214,18 @@ async fn connect(config: &Config, sandbox: Option<&Sandbox>) -> Result<Ram, Star
 
 fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, StartError> {
     let opened = match store {
-        config::Store::Memory => Sqlite::in_memory(),
-        config::Store::File(path) => Sqlite::open(path),
+        config::Store::Memory => SqliteStore::in_memory(),
+        config::Store::File(path) => SqliteStore::open(path),
     };
-    Ok(Arc::new(opened.map_err(|e| StartError::Store(e.to_string()))?))
+    Ok(Arc::new(opened?))
 }
 
 fn authenticator(how: &Authentication, stop: &CancellationToken) -> Result<Arc<dyn Authenticator>, StartError> {
     match how {
         Authentication::StaticTokens(path) => {
-            let tokens = Arc::new(StaticTokens::load(path).map_err(|e| StartError::Tokens(e.to_string()))?);
-            tokio::spawn(Arc::clone(&tokens).watch(stop.clone()));
+            let settings = static_tokens::Settings::new(path);
+            let tokens = Arc::new(StaticTokens::load(settings.path)?);
+            tokio::spawn(Arc::clone(&tokens).watch(settings.poll_interval, stop.clone()));
             Ok(tokens)
         }
         Authentication::Nobody => {

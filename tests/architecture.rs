@@ -15,7 +15,11 @@ struct Rule {
 const COMMON: &[&str] = &["clock", "failure"];
 
 const RULES: &[Rule] = &[
-    Rule { of: "main", may: &["cli"], because: "main parses nothing and decides nothing" },
+    Rule {
+        of: "main",
+        may: &["cli"],
+        because: "main parses nothing and decides nothing",
+    },
     Rule {
         of: "cli",
         may: &["config", "telemetry", "server", "sandbox", "cli"],
@@ -23,7 +27,15 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: "config",
-        may: &["config", "layers", "ram", "rules", "sandbox", "server", "telemetry"],
+        may: &[
+            "config",
+            "layers",
+            "ram",
+            "rules",
+            "sandbox",
+            "server",
+            "telemetry",
+        ],
         because: "config gathers Settings; nobody's Settings know config",
     },
     Rule {
@@ -61,36 +73,82 @@ const RULES: &[Rule] = &[
         may: &["call", "idempotency"],
         because: "keys, records and stores know callers, not RAM and not the edge",
     },
-    Rule { of: "failure", may: &[], because: "everybody uses failures, so they use nobody" },
-    Rule { of: "ram", may: &["call", "ram"], because: "the way to RAM knows its target, not who asks" },
-    Rule { of: "rules", may: &[], because: "rules are about values" },
-    Rule { of: "sandbox", may: &["sandbox"], because: "it is another program's side of the wire" },
+    Rule {
+        of: "failure",
+        may: &[],
+        because: "everybody uses failures, so they use nobody",
+    },
+    Rule {
+        of: "ram",
+        may: &["call", "ram"],
+        because: "the way to RAM knows its target, not who asks",
+    },
+    Rule {
+        of: "rules",
+        may: &[],
+        because: "rules are about values",
+    },
+    Rule {
+        of: "sandbox",
+        may: &["sandbox"],
+        because: "it is another program's side of the wire",
+    },
 ];
 
 /// Paths of other crates that only some files may use.
 const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
-    ("aws_sdk_ram", &["ram", "operations/"], "one place turns the SDK's answers into ours"),
+    (
+        "aws_sdk_ram",
+        &["ram", "operations/"],
+        "one place turns the SDK's answers into ours",
+    ),
     ("aws_sdk_sts", &["ram"], "the account is asked for once"),
     ("rusqlite", &["idempotency/sqlite"], "a store is one file"),
     (
         "tonic::Status",
-        &["failure", "api", "server", "operations", "layers/explain", "layers/wire", "layers/trace", "pb"],
+        &[
+            "failure",
+            "api",
+            "server",
+            "operations",
+            "layers/explain",
+            "layers/wire",
+            "layers/trace",
+            "pb",
+        ],
         "failures become statuses in one table",
     ),
-    ("std::env", &["config", "cli"], "the environment is read in one place"),
+    (
+        "std::env",
+        &["config", "cli"],
+        "the environment is read in one place",
+    ),
     ("reqwest", &[], "there is one HTTP client"),
 ];
 
 /// What a state machine that takes its time as an argument has no use for.
-const IMPURE: &[&str] =
-    &["tokio", "rusqlite", "std::fs", "std::net", "std::thread", "std::time::SystemTime", "crate::clock::wall_now"];
+const IMPURE: &[&str] = &[
+    "tokio",
+    "rusqlite",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::time::SystemTime",
+    "crate::clock::wall_now",
+];
 
 #[derive(Default)]
 struct Paths(BTreeSet<String>);
 
 impl Paths {
     fn add_tree(&mut self, prefix: &str, tree: &UseTree) {
-        let join = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}::{name}") };
+        let join = |name: &str| {
+            if prefix.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{prefix}::{name}")
+            }
+        };
         match tree {
             UseTree::Path(path) => self.add_tree(&join(&path.ident.to_string()), &path.tree),
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_tree(prefix, tree)),
@@ -138,7 +196,9 @@ fn sources() -> Vec<(String, BTreeSet<String>)> {
 
 fn is_under(file: &str, of: &str) -> bool {
     match of.strip_suffix('/') {
-        Some(folder) => file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')),
+        Some(folder) => file
+            .strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with('/')),
         None => file == of || file.strip_prefix(of).is_some_and(|rest| rest.starts_with('/')),
     }
 }
@@ -147,7 +207,9 @@ fn is_under(file: &str, of: &str) -> bool {
 fn nobody_imports_what_their_rule_does_not_name() {
     let mut broken = Vec::new();
     for (file, paths) in sources() {
-        let Some(rule) = RULES.iter().find(|rule| is_under(&file, rule.of)) else { continue };
+        let Some(rule) = RULES.iter().find(|rule| is_under(&file, rule.of)) else {
+            continue;
+        };
         let own = rule.of.trim_end_matches('/');
         for path in paths.iter().filter_map(|p| p.strip_prefix("crate::")) {
             let module = path.split("::").next().unwrap();
@@ -165,7 +227,9 @@ fn what_belongs_to_one_place_is_used_in_no_other() {
     let mut broken = Vec::new();
     for (file, paths) in sources() {
         for (path, owners, because) in EXCLUSIVE {
-            let uses = paths.iter().any(|p| p == path || p.starts_with(&format!("{path}::")));
+            let uses = paths
+                .iter()
+                .any(|p| p == path || p.starts_with(&format!("{path}::")));
             if uses && !owners.iter().any(|owner| is_under(&file, owner)) {
                 broken.push(format!("src/{file}.rs uses {path}: {because}"));
             }
@@ -177,17 +241,27 @@ fn what_belongs_to_one_place_is_used_in_no_other() {
 #[test]
 fn the_record_machine_does_no_io_and_reads_no_clock() {
     let sources = sources();
-    let (_, paths) = sources.iter().find(|(file, _)| file == "idempotency/record").expect("it has moved");
+    let (_, paths) = sources
+        .iter()
+        .find(|(file, _)| file == "idempotency/record")
+        .expect("it has moved");
 
     for impure in IMPURE {
-        assert!(!paths.iter().any(|p| p.starts_with(impure)), "idempotency/record.rs uses {impure}");
+        assert!(
+            !paths.iter().any(|p| p.starts_with(impure)),
+            "idempotency/record.rs uses {impure}"
+        );
     }
 }
 
 #[test]
 fn an_operation_is_named_in_its_own_file_and_in_the_list_only() {
     // What adding an operation may touch: its file, the list, and the generated messages of its rpc.
-    let operations: Vec<_> = sources().into_iter().map(|(f, _)| f).filter(|f| is_under(f, "operations/")).collect();
+    let operations: Vec<_> = sources()
+        .into_iter()
+        .map(|(f, _)| f)
+        .filter(|f| is_under(f, "operations/"))
+        .collect();
     assert!(operations.len() >= 2, "{operations:?}");
 
     for operation in operations {
@@ -200,8 +274,13 @@ fn an_operation_is_named_in_its_own_file_and_in_the_list_only() {
             if is_under(&file, "sandbox") || file == "operations" || file == operation {
                 continue;
             }
-            let named = paths.iter().any(|p| p.split("::").any(|s| s == module || s == name));
-            assert!(!named, "src/{file}.rs knows {name}; a new operation would have to be added there too");
+            let named = paths
+                .iter()
+                .any(|p| p.split("::").any(|s| s == module || s == name));
+            assert!(
+                !named,
+                "src/{file}.rs knows {name}; a new operation would have to be added there too"
+            );
         }
     }
 }

@@ -15,7 +15,10 @@ fn full_request() -> CreateResourceShareRequest {
         name: "network-prod".to_owned(),
         resource_arns: vec![SUBNET.to_owned()],
         principals: vec!["444455556666".to_owned()],
-        tags: vec![Tag { key: "team".to_owned(), value: "network".to_owned() }],
+        tags: vec![Tag {
+            key: "team".to_owned(),
+            value: "network".to_owned(),
+        }],
         allow_external_principals: Some(true),
         client_token: "intent-1".to_owned(),
         permission_arns: vec!["arn:aws:ram::aws:permission/AWSRAMDefaultPermissionSubnet".to_owned()],
@@ -31,12 +34,25 @@ async fn a_share_is_created_with_everything_the_request_says() {
 
     let share = response.resource_share.unwrap();
     assert_eq!(response.client_token, "intent-1");
-    assert!(share.resource_share_arn.starts_with("arn:aws:ram:us-east-1:111122223333:resource-share/"));
-    assert_eq!((share.name.as_str(), share.owning_account_id.as_str()), ("network-prod", "111122223333"));
+    assert!(
+        share
+            .resource_share_arn
+            .starts_with("arn:aws:ram:us-east-1:111122223333:resource-share/")
+    );
+    assert_eq!(
+        (share.name.as_str(), share.owning_account_id.as_str()),
+        ("network-prod", "111122223333")
+    );
     assert_eq!(share.status(), ResourceShareStatus::Active);
     assert_eq!(share.feature_set(), ResourceShareFeatureSet::Standard);
     assert_eq!(share.allow_external_principals, Some(true));
-    assert_eq!(share.tags, [Tag { key: "team".to_owned(), value: "network".to_owned() }]);
+    assert_eq!(
+        share.tags,
+        [Tag {
+            key: "team".to_owned(),
+            value: "network".to_owned()
+        }]
+    );
     assert!(share.creation_time.unwrap().seconds > 1_700_000_000);
     assert_eq!(facade.created(), 1);
 }
@@ -84,8 +100,14 @@ async fn another_request_under_the_token_is_refused_and_changes_nothing() {
     let refused = refusal(&facade.create(other).await.unwrap_err());
 
     assert_eq!(refused.code, Code::InvalidArgument);
-    assert_eq!((refused.domain.as_str(), refused.reason.as_str()), ("ram-facade", "IDEMPOTENT_PARAMETER_MISMATCH"));
-    assert_eq!(refused.details.bad_request().unwrap().field_violations[0].field, "client_token");
+    assert_eq!(
+        (refused.domain.as_str(), refused.reason.as_str()),
+        ("ram-facade", "IDEMPOTENT_PARAMETER_MISMATCH")
+    );
+    assert_eq!(
+        refused.details.bad_request().unwrap().field_violations[0].field,
+        "client_token"
+    );
     assert_eq!(refused.metadata["outcome"], "not_executed");
     assert_eq!(arn(&facade.create(full_request()).await.unwrap()), arn(&first));
     assert_eq!(facade.requested(), 1);
@@ -97,8 +119,11 @@ async fn fifty_duplicates_at_once_make_one_share() {
     facade.faults(r#"{"latency_ms": 100}"#);
 
     let calls = (0..50).map(|_| facade.create(full_request()));
-    let arns: std::collections::HashSet<_> =
-        futures_util::future::join_all(calls).await.iter().map(|r| arn(r.as_ref().unwrap())).collect();
+    let arns: std::collections::HashSet<_> = futures_util::future::join_all(calls)
+        .await
+        .iter()
+        .map(|r| arn(r.as_ref().unwrap()))
+        .collect();
 
     assert_eq!(arns.len(), 1);
     assert_eq!((facade.created(), facade.requested()), (1, 1));
@@ -130,13 +155,24 @@ async fn the_callers_token_never_reaches_ram() {
     let config = aws_sdk_ram::Config::builder()
         .behavior_version(aws_sdk_ram::config::BehaviorVersion::latest())
         .region(aws_sdk_ram::config::Region::new("us-east-1"))
-        .credentials_provider(aws_sdk_ram::config::Credentials::new("test", "test", None, None, "test"))
+        .credentials_provider(aws_sdk_ram::config::Credentials::new(
+            "test", "test", None, None, "test",
+        ))
         .endpoint_url(facade.sandbox().url())
         .build();
     let direct = aws_sdk_ram::Client::from_conf(config);
-    let share = direct.create_resource_share().name("direct").client_token("intent-1").send().await.unwrap();
+    let share = direct
+        .create_resource_share()
+        .name("direct")
+        .client_token("intent-1")
+        .send()
+        .await
+        .unwrap();
 
-    assert_ne!(share.resource_share.unwrap().resource_share_arn.unwrap(), arn(&response));
+    assert_ne!(
+        share.resource_share.unwrap().resource_share_arn.unwrap(),
+        arn(&response)
+    );
 }
 
 #[tokio::test]
@@ -150,7 +186,9 @@ async fn two_callers_with_the_same_token_get_two_shares() {
     let facade = Facade::with(&[("auth.tokens_file", common::path(&file))]).await;
     let call = |bearer: &'static str| {
         let mut request = Request::new(full_request());
-        request.metadata_mut().insert("authorization", format!("Bearer {bearer}").parse().unwrap());
+        request
+            .metadata_mut()
+            .insert("authorization", format!("Bearer {bearer}").parse().unwrap());
         let mut client = facade.client.clone();
         async move { client.create(request).await }
     };
@@ -164,20 +202,35 @@ async fn two_callers_with_the_same_token_get_two_shares() {
     assert_eq!(facade.created(), 2);
 
     let wrong = refusal(&call("gamma").await.unwrap_err());
-    assert_eq!((wrong.code, wrong.reason.as_str()), (Code::Unauthenticated, "CREDENTIALS_INVALID"));
+    assert_eq!(
+        (wrong.code, wrong.reason.as_str()),
+        (Code::Unauthenticated, "CREDENTIALS_INVALID")
+    );
     let none = refusal(&facade.create(full_request()).await.unwrap_err());
-    assert_eq!((none.code, none.reason.as_str()), (Code::Unauthenticated, "CREDENTIALS_MISSING"));
+    assert_eq!(
+        (none.code, none.reason.as_str()),
+        (Code::Unauthenticated, "CREDENTIALS_MISSING")
+    );
     assert_eq!(facade.requested(), 2);
 }
 
 #[tokio::test]
 async fn validate_only_checks_everything_and_sends_nothing() {
     let facade = Facade::start().await;
-    let dry = CreateResourceShareRequest { validate_only: true, ..full_request() };
+    let dry = CreateResourceShareRequest {
+        validate_only: true,
+        ..full_request()
+    };
 
     let response = facade.create(dry.clone()).await.unwrap().into_inner();
     let refused = refusal(
-        &facade.create(CreateResourceShareRequest { name: String::new(), ..dry }).await.unwrap_err(),
+        &facade
+            .create(CreateResourceShareRequest {
+                name: String::new(),
+                ..dry
+            })
+            .await
+            .unwrap_err(),
     );
 
     assert_eq!(response.resource_share, None);
@@ -185,7 +238,10 @@ async fn validate_only_checks_everything_and_sends_nothing() {
     assert_eq!(refused.reason, "INVALID_REQUEST");
     assert_eq!(facade.requested(), 0);
     // Nothing was recorded under the token either.
-    let other = CreateResourceShareRequest { name: "other".to_owned(), ..full_request() };
+    let other = CreateResourceShareRequest {
+        name: "other".to_owned(),
+        ..full_request()
+    };
     assert!(facade.create(other).await.is_ok());
 }
 
@@ -196,7 +252,13 @@ async fn a_state_that_the_contract_does_not_name_still_reaches_the_caller() {
         r#"{"rules": [{"fault": {"kind": "patch", "pointer": "/resourceShare/status", "value": "FROBBED"}}]}"#,
     );
 
-    let share = facade.create(full_request()).await.unwrap().into_inner().resource_share.unwrap();
+    let share = facade
+        .create(full_request())
+        .await
+        .unwrap()
+        .into_inner()
+        .resource_share
+        .unwrap();
 
     assert_eq!(share.status(), ResourceShareStatus::Unspecified);
     assert_eq!(share.unrecognized_status, "FROBBED");
@@ -209,7 +271,13 @@ async fn a_share_that_ram_reports_as_failed_is_an_answer_and_no_error() {
         r#"{"rules": [{"fault": {"kind": "patch", "pointer": "/resourceShare/status", "value": "FAILED"}}]}"#,
     );
 
-    let share = facade.create(full_request()).await.unwrap().into_inner().resource_share.unwrap();
+    let share = facade
+        .create(full_request())
+        .await
+        .unwrap()
+        .into_inner()
+        .resource_share
+        .unwrap();
 
     assert_eq!(share.status(), ResourceShareStatus::Failed);
     assert!(!share.resource_share_arn.is_empty());
@@ -219,7 +287,9 @@ async fn a_share_that_ram_reports_as_failed_is_an_answer_and_no_error() {
 async fn the_callers_request_id_comes_back_and_one_is_made_where_there_is_none() {
     let facade = Facade::start().await;
     let mut with_id = Request::new(request("a", "1"));
-    with_id.metadata_mut().insert("x-request-id", "mine-1".parse().unwrap());
+    with_id
+        .metadata_mut()
+        .insert("x-request-id", "mine-1".parse().unwrap());
 
     let given = facade.client.clone().create(with_id).await.unwrap();
     let made = facade.create(request("b", "2")).await.unwrap();
@@ -233,7 +303,11 @@ async fn reads_go_through_the_same_stack_and_pass_pages_on() {
     let facade = Facade::start().await;
     let list = |next_token: String| {
         let mut client = facade.client.clone();
-        let request = ListResourceTypesRequest { next_token, max_results: Some(7), ..Default::default() };
+        let request = ListResourceTypesRequest {
+            next_token,
+            max_results: Some(7),
+            ..Default::default()
+        };
         async move { client.list_resource_types(request).await.unwrap().into_inner() }
     };
 
@@ -243,5 +317,9 @@ async fn reads_go_through_the_same_stack_and_pass_pages_on() {
     assert_eq!(first.resource_types.len(), 7);
     assert!(!second.resource_types.is_empty());
     assert_ne!(first.resource_types[0], second.resource_types[0]);
-    assert!(first.resource_types[0].resource_type.contains(':'), "{:?}", first.resource_types[0]);
+    assert!(
+        first.resource_types[0].resource_type.contains(':'),
+        "{:?}",
+        first.resource_types[0]
+    );
 }

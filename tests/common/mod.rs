@@ -49,7 +49,11 @@ impl Facade {
             ("retry.backoff_ms", "1".to_owned()),
         ]);
         flags.extend(keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        let config = Config::read(Sources { flags, ..Sources::default() }).expect("the test's keys are valid");
+        let config = Config::read(Sources {
+            flags,
+            ..Sources::default()
+        })
+        .expect("the test's keys are valid");
         let server = Server::start(config).await.expect("the server starts");
         let client = connect(server.address()).await;
         Self { server, client }
@@ -60,7 +64,8 @@ impl Facade {
     }
 
     pub fn faults(&self, plan: &str) {
-        self.sandbox().set_faults(FaultPlan::from_json(plan).expect("the test's plan is valid"));
+        self.sandbox()
+            .set_faults(FaultPlan::from_json(plan).expect("the test's plan is valid"));
     }
 
     /// How many shares were made for real.
@@ -100,7 +105,13 @@ pub fn request(name: &str, token: &str) -> CreateResourceShareRequest {
 }
 
 pub fn arn(response: &Response<CreateResourceShareResponse>) -> String {
-    response.get_ref().resource_share.as_ref().expect("an OK names its share").resource_share_arn.clone()
+    response
+        .get_ref()
+        .resource_share
+        .as_ref()
+        .expect("an OK names its share")
+        .resource_share_arn
+        .clone()
 }
 
 /// A refusal as a program reads it.
@@ -116,7 +127,10 @@ pub struct Refusal {
 
 pub fn refusal(status: &Status) -> Refusal {
     let details = status.get_error_details();
-    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}")).clone();
+    let info = details
+        .error_info()
+        .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"))
+        .clone();
     Refusal {
         code: status.code(),
         domain: info.domain,
@@ -156,7 +170,10 @@ impl Process {
     /// Waits for the line that begins with `prefix` and returns the rest of it.
     pub fn line(&self, prefix: &str) -> String {
         loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(30)).expect("the line comes before the end");
+            let line = self
+                .lines
+                .recv_timeout(Duration::from_secs(30))
+                .expect("the line comes before the end");
             if let Some(rest) = line.strip_prefix(prefix) {
                 return rest.to_owned();
             }
@@ -172,7 +189,9 @@ impl Process {
     }
 
     pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        let status = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status();
         assert!(status.expect("kill is part of every system").success());
     }
 
@@ -185,7 +204,10 @@ impl Process {
     /// Waits until it ended by itself.
     pub async fn exit(mut self, patience: Duration) -> ExitStatus {
         let waiting = tokio::task::spawn_blocking(move || self.child.wait().expect("it is ours"));
-        tokio::time::timeout(patience, waiting).await.expect("it ends in time").expect("waiting does not panic")
+        tokio::time::timeout(patience, waiting)
+            .await
+            .expect("it ends in time")
+            .expect("waiting does not panic")
     }
 }
 
@@ -225,8 +247,12 @@ pub async fn put_faults(sandbox: &str, plan: &str) {
 /// One HTTP/1.1 exchange, written by hand so that the tests need no further client.
 async fn http(url: &str, method: &str, path: &str, body: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let host = url.strip_prefix("http://").expect("the sandbox speaks plain HTTP");
-    let mut stream = tokio::net::TcpStream::connect(host).await.expect("the sandbox accepts");
+    let host = url
+        .strip_prefix("http://")
+        .expect("the sandbox speaks plain HTTP");
+    let mut stream = tokio::net::TcpStream::connect(host)
+        .await
+        .expect("the sandbox accepts");
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
@@ -247,7 +273,9 @@ pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() ->
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 pub fn path(path: &Path) -> &str {
