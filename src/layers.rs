@@ -3,6 +3,8 @@
 //! The HTTP ring is composed in `server.rs`, the call ring in `stack.rs`.
 
 pub mod authorize;
+pub mod dry_run;
+pub mod idempotency;
 
 use tokio::time::Instant;
 
