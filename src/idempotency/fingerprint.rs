@@ -49,7 +49,14 @@ mod tests {
             out.flag(5, false);
         });
 
-        let hex: String = fingerprint.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "73561e5ee2b03bf23ccf2be38203cea6679a1f7a7e5303ca714796b19ed5ddd6");
+        let hex: String = fingerprint
+            .as_bytes()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        assert_eq!(
+            hex,
+            "73561e5ee2b03bf23ccf2be38203cea6679a1f7a7e5303ca714796b19ed5ddd6"
+        );
     }
 }

@@ -146,12 +146,11 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_key_are_pinned() {
-        let hex: String = golden()
-            .as_bytes()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        assert_eq!(hex, "960d573f09d9929e1eaa8c75791b94643411d6db03d5b685c979c7a19a98ef4d");
+        let hex: String = golden().as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(
+            hex,
+            "960d573f09d9929e1eaa8c75791b94643411d6db03d5b685c979c7a19a98ef4d"
+        );
     }
 
     #[test]
@@ -168,11 +167,41 @@ mod tests {
     fn every_part_of_the_scope_makes_another_key() {
         let others = [
             key("spiffe", "ci", "eu-west-1", "CreateResourceShare", "order-4711"),
-            key("static-token", "cd", "eu-west-1", "CreateResourceShare", "order-4711"),
-            key("static-token", "ci", "eu-west-2", "CreateResourceShare", "order-4711"),
-            key("static-token", "ci", "eu-west-1", "CreatePermission", "order-4711"),
-            key("static-token", "ci", "eu-west-1", "CreateResourceShare", "ORDER-4711"),
-            key("static-toke", "nci", "eu-west-1", "CreateResourceShare", "order-4711"),
+            key(
+                "static-token",
+                "cd",
+                "eu-west-1",
+                "CreateResourceShare",
+                "order-4711",
+            ),
+            key(
+                "static-token",
+                "ci",
+                "eu-west-2",
+                "CreateResourceShare",
+                "order-4711",
+            ),
+            key(
+                "static-token",
+                "ci",
+                "eu-west-1",
+                "CreatePermission",
+                "order-4711",
+            ),
+            key(
+                "static-token",
+                "ci",
+                "eu-west-1",
+                "CreateResourceShare",
+                "ORDER-4711",
+            ),
+            key(
+                "static-toke",
+                "nci",
+                "eu-west-1",
+                "CreateResourceShare",
+                "order-4711",
+            ),
         ];
 
         for other in others {

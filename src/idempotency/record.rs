@@ -169,6 +169,16 @@ impl Run {
         }
     }
 
+    /// Returns whether nobody knows, after this end, if the intent was executed. A refusal of the last attempt ends no
+    /// doubt about the ones before.
+    #[must_use]
+    pub fn is_open_after(&self, ending: &Ending) -> bool {
+        match ending {
+            Ending::Succeeded { .. } => false,
+            Ending::Failed { may_have_executed } => self.in_doubt || *may_have_executed,
+        }
+    }
+
     /// Until when its requests may leave.
     #[must_use]
     pub fn window_end(&self, terms: &Terms) -> UnixMillis {
@@ -309,10 +319,8 @@ pub fn on_end(current: Option<&Record>, run: &Run, ending: &Ending, now: Now, te
                 expires: now.wall.saturating_add(terms.ttl),
             })
         }
-        (Ending::Failed { may_have_executed }, Some(Record::InFlight { claim, .. }))
-            if *claim == run.claim =>
-        {
-            if run.in_doubt || *may_have_executed {
+        (Ending::Failed { .. }, Some(Record::InFlight { claim, .. })) if *claim == run.claim => {
+            if run.is_open_after(ending) {
                 Finish::Put(unknown)
             } else {
                 Finish::Delete

@@ -204,7 +204,10 @@ impl Writer {
         match failed {
             None => replies.into_iter().for_each(|reply| reply()),
             Some(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the idempotency store failed");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the idempotency store failed"
+                );
                 if !self.connection.is_autocommit() {
                     // Should this fail as well, the next BEGIN does, and nothing is ever claimed.
                     drop(self.connection.execute_batch("ROLLBACK"));

@@ -123,9 +123,7 @@ impl Record {
         if *format != FORMAT {
             return Err(Unreadable::Format(*format));
         }
-        let (sum, message) = rest
-            .split_first_chunk::<CHECKSUM>()
-            .ok_or(Unreadable::Damaged)?;
+        let (sum, message) = rest.split_first_chunk::<CHECKSUM>().ok_or(Unreadable::Damaged)?;
         if *sum != checksum(message) {
             return Err(Unreadable::Damaged);
         }

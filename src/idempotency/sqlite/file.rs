@@ -24,7 +24,9 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Another process has it open.
-    #[error("the idempotency store `{path}` is open in another process; each replica needs a file of its own")]
+    #[error(
+        "the idempotency store `{path}` is open in another process; each replica needs a file of its own"
+    )]
     InUse {
         /// The file.
         path: PathBuf,
@@ -157,7 +159,9 @@ fn pragma(connection: &Connection, name: &str, value: &str) -> rusqlite::Result<
     if now.eq_ignore_ascii_case(value) {
         Ok(())
     } else {
-        Err(rusqlite::Error::InvalidParameterName(format!("{name} stays {now}")))
+        Err(rusqlite::Error::InvalidParameterName(format!(
+            "{name} stays {now}"
+        )))
     }
 }
 

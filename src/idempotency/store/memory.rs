@@ -36,7 +36,11 @@ impl MemoryStore {
 
     /// Everything that is kept.
     pub(crate) fn records(&self) -> Vec<Stored> {
-        self.lock().records.values().map(|(stored, _)| stored.clone()).collect()
+        self.lock()
+            .records
+            .values()
+            .map(|(stored, _)| stored.clone())
+            .collect()
     }
 
     /// Puts a record as another process would.
