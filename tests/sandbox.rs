@@ -10,6 +10,8 @@ mod idempotency;
 mod lifecycle;
 #[path = "sandbox/listing.rs"]
 mod listing;
+#[path = "sandbox/manual.rs"]
+mod manual;
 #[path = "sandbox/validation.rs"]
 mod validation;
 #[path = "sandbox/wire.rs"]

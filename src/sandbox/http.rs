@@ -84,7 +84,7 @@ fn sts_job(shared: &Arc<Shared>, signed: bool, body: &[u8], request_id: Uuid) ->
         let message = "Of STS there is GetCallerIdentity only.";
         return Err(sts::error(400, "InvalidAction", message, request_id));
     }
-    shared.world().stats.count_request(sts::NAME);
+    let epoch = shared.world().enter(sts::NAME);
     if !signed {
         let message = "Request is missing Authentication Token";
         return Err(sts::error(403, "MissingAuthenticationToken", message, request_id));
@@ -94,6 +94,7 @@ fn sts_job(shared: &Arc<Shared>, signed: bool, body: &[u8], request_id: Uuid) ->
     Ok(Job {
         operation: sts::NAME,
         ram: false,
+        epoch,
         work,
     })
 }
@@ -105,7 +106,7 @@ fn ram_job(
     parts: &Parts,
     body: &[u8],
 ) -> Result<Job, Answer> {
-    shared.world().stats.count_request(operation.name);
+    let epoch = shared.world().enter(operation.name);
     if !signed {
         return Err(Answer::refusal(&Refusal::missing_authentication()));
     }
@@ -128,6 +129,7 @@ fn ram_job(
     Ok(Job {
         operation: operation.name,
         ram: true,
+        epoch,
         work,
     })
 }
