@@ -1,4 +1,12 @@
 //! The sandbox as a client of RAM meets it: through the real SDK, over a real connection.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a helper of tests ends its test when something is not as it must be"
+)]
 
 #[path = "sandbox/client.rs"]
 mod client;
