@@ -1,0 +1,327 @@
+//! Records in a SQLite file, or in memory: the store of a single replica.
+//!
+//! One thread owns the connection. It commits whatever is queued as one transaction and answers only then, so that
+//! an answer means "on disk" and many callers share one fsync.
+//!
+//! The file is locked for as long as the store lives. Nobody else writes it, therefore, and whoever wrote a record
+//! in an earlier opening is gone: [`Stored::writer_gone`].
+
+mod file;
+
+use std::{path::Path, sync::mpsc, thread};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::oneshot;
+
+use super::{
+    Key, Store,
+    store::{Change, StoreError, Stored, Swap, Version},
+};
+use crate::clock::UnixMillis;
+
+pub use file::OpenError;
+
+/// Commands in one transaction, at most: bounds how long the first waits for the last.
+const GROUP: usize = 256;
+
+/// See the module. Dropping it ends the thread and releases the file.
+pub struct SqliteStore {
+    /// `None` only while the store is dropped.
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl SqliteStore {
+    /// Opens the store in the file at `path`, or makes it there if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file cannot be opened, is another process's, is damaged, or is no store of this release.
+    /// A file that is not in order is never replaced: what it forgot could be executed twice.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::start(file::open(path)?)
+    }
+
+    /// Makes a store that lives as long as this value.
+    ///
+    /// # Errors
+    /// [`OpenError`] if there is no memory or thread for it.
+    pub fn in_memory() -> Result<Self, OpenError> {
+        Self::start(file::in_memory()?)
+    }
+
+    fn start(opened: file::Opened) -> Result<Self, OpenError> {
+        let (sender, receiver) = mpsc::channel();
+        let writer = Writer {
+            connection: opened.connection,
+            opening: opened.opening,
+            last: 0,
+        };
+        let thread = thread::Builder::new()
+            .name("idempotency".to_owned())
+            .spawn(move || writer.run(&receiver))
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            commands: Some(sender),
+            thread: Some(thread),
+        })
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self
+            .commands
+            .as_ref()
+            .is_some_and(|thread| thread.send(command(answer)).is_ok());
+        Box::pin(async move {
+            if !sent {
+                return Err(StoreError::new("its thread has ended"));
+            }
+            answered
+                .await
+                .unwrap_or_else(|_| Err(StoreError::new("the transaction failed")))
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&self, key: Key) -> BoxFuture<'_, Result<Option<Stored>, StoreError>> {
+        self.ask(|answer| Command::Load { key, answer })
+    }
+
+    fn compare_and_swap(
+        &self,
+        key: Key,
+        expected: Option<Version>,
+        change: Change,
+    ) -> BoxFuture<'_, Result<Swap, StoreError>> {
+        self.ask(|answer| Command::Swap {
+            key,
+            expected,
+            change,
+            answer,
+        })
+    }
+
+    fn sweep(&self, now: UnixMillis, limit: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
+        self.ask(|answer| Command::Sweep { now, limit, answer })
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Waits for the thread, which does what is queued and closes the file: whoever opens it next finds it free.
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the idempotency store's thread panicked");
+        }
+    }
+}
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+enum Command {
+    Load {
+        key: Key,
+        answer: Answer<Option<Stored>>,
+    },
+    Swap {
+        key: Key,
+        expected: Option<Version>,
+        change: Change,
+        answer: Answer<Swap>,
+    },
+    Sweep {
+        now: UnixMillis,
+        limit: u32,
+        answer: Answer<u32>,
+    },
+}
+
+impl Command {
+    fn refuse(self, error: StoreError) {
+        // Whoever asked may have gone; then nobody needs the answer. The same holds for the answers below.
+        match self {
+            Self::Load { answer, .. } => drop(answer.send(Err(error))),
+            Self::Swap { answer, .. } => drop(answer.send(Err(error))),
+            Self::Sweep { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+/// Gives an answer that was computed in a transaction, once that is committed.
+type Reply = Box<dyn FnOnce()>;
+
+/// Owns the connection. Lives on the store's thread.
+struct Writer {
+    connection: Connection,
+    /// How often the file was opened, this time included.
+    opening: u64,
+    /// How many versions were given in this opening.
+    last: u64,
+}
+
+impl Writer {
+    fn run(mut self, commands: &mpsc::Receiver<Command>) {
+        while let Ok(first) = commands.recv() {
+            let mut group = vec![first];
+            group.extend(commands.try_iter().take(GROUP - 1));
+            self.commit(group);
+        }
+        if let Err(error) = file::close(self.connection) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the idempotency store was not closed cleanly; it is checked when it is opened next"
+            );
+        }
+    }
+
+    /// Does all of `group` in one transaction, or none of it.
+    fn commit(&mut self, group: Vec<Command>) {
+        let mut replies = Vec::with_capacity(group.len());
+        let mut rest = group.into_iter();
+        let failed = 'transaction: {
+            if let Err(error) = self.connection.execute_batch("BEGIN") {
+                break 'transaction Some(error);
+            }
+            for command in rest.by_ref() {
+                match self.perform(command) {
+                    Ok(reply) => replies.push(reply),
+                    Err((command, error)) => {
+                        command.refuse(broken(&error));
+                        break 'transaction Some(error);
+                    }
+                }
+            }
+            self.connection.execute_batch("COMMIT").err()
+        };
+        match failed {
+            None => replies.into_iter().for_each(|reply| reply()),
+            Some(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the idempotency store failed"
+                );
+                if !self.connection.is_autocommit() {
+                    // Should this fail as well, the next BEGIN does, and nothing is ever claimed.
+                    drop(self.connection.execute_batch("ROLLBACK"));
+                }
+                // The computed answers are dropped: who waits for one is told that the transaction failed.
+                drop(replies);
+                rest.for_each(|command| command.refuse(broken(&error)));
+            }
+        }
+    }
+
+    fn perform(&mut self, command: Command) -> Result<Reply, (Command, rusqlite::Error)> {
+        match command {
+            Command::Load { key, answer } => match self.load(&key) {
+                Ok(found) => Ok(Box::new(move || drop(answer.send(Ok(found))))),
+                Err(error) => Err((Command::Load { key, answer }, error)),
+            },
+            Command::Swap {
+                key,
+                expected,
+                change,
+                answer,
+            } => match self.swap(&key, expected, &change) {
+                Ok(swap) => Ok(Box::new(move || drop(answer.send(Ok(swap))))),
+                Err(error) => {
+                    let command = Command::Swap {
+                        key,
+                        expected,
+                        change,
+                        answer,
+                    };
+                    Err((command, error))
+                }
+            },
+            Command::Sweep { now, limit, answer } => match self.sweep(now, limit) {
+                Ok(removed) => Ok(Box::new(move || drop(answer.send(Ok(removed))))),
+                Err(error) => Err((Command::Sweep { now, limit, answer }, error)),
+            },
+        }
+    }
+
+    fn load(&self, key: &Key) -> rusqlite::Result<Option<Stored>> {
+        self.connection
+            .prepare_cached("SELECT version, bytes FROM record WHERE key = ?1")?
+            .query_row(params![key.as_bytes()], |row| {
+                let version = row.get::<_, i64>(0)?.cast_unsigned();
+                Ok(Stored {
+                    version: Version(version),
+                    record: Bytes::from(row.get::<_, Vec<u8>>(1)?),
+                    writer_gone: version >> COUNTER_BITS < self.opening,
+                })
+            })
+            .optional()
+    }
+
+    fn swap(&mut self, key: &Key, expected: Option<Version>, change: &Change) -> rusqlite::Result<Swap> {
+        let current = self
+            .connection
+            .prepare_cached("SELECT version FROM record WHERE key = ?1")?
+            .query_row(params![key.as_bytes()], |row| row.get::<_, i64>(0))
+            .optional()?
+            .map(|version| Version(version.cast_unsigned()));
+        if current != expected {
+            return Ok(Swap::Conflict);
+        }
+        match change {
+            Change::Put { record, expires } => {
+                self.last += 1;
+                let version = self.opening << COUNTER_BITS | self.last;
+                self.connection
+                    .prepare_cached(
+                        "INSERT INTO record (key, version, expires, bytes) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT (key) DO UPDATE SET version = ?2, expires = ?3, bytes = ?4",
+                    )?
+                    .execute(params![
+                        key.as_bytes(),
+                        version.cast_signed(),
+                        column(*expires),
+                        record.as_ref()
+                    ])?;
+                Ok(Swap::Put(Version(version)))
+            }
+            Change::Delete => {
+                self.connection
+                    .prepare_cached("DELETE FROM record WHERE key = ?1")?
+                    .execute(params![key.as_bytes()])?;
+                Ok(Swap::Deleted)
+            }
+        }
+    }
+
+    fn sweep(&self, now: UnixMillis, limit: u32) -> rusqlite::Result<u32> {
+        let removed = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM record WHERE rowid IN (SELECT rowid FROM record WHERE expires <= ?1 LIMIT ?2)",
+            )?
+            .execute(params![column(now), limit])?;
+        Ok(u32::try_from(removed).unwrap_or(u32::MAX))
+    }
+}
+
+/// A version is the number of the opening above this many bits of a counter: no two are equal, also over restarts,
+/// and none needs a write of its own. 2^23 openings with 2^40 versions each fit.
+const COUNTER_BITS: u32 = 40;
+
+/// A time as SQLite keeps it, which has no unsigned integers.
+fn column(time: UnixMillis) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
+}
+
+fn broken(error: &rusqlite::Error) -> StoreError {
+    StoreError::new("SQLite failed").caused_by(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

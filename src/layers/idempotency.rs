@@ -1,0 +1,343 @@
+//! Makes sure that one intent is executed at most once, and that everyone who asks for it gets the same answer.
+//!
+//! # Where it stands
+//! Inside `authorize`, so that a denied call leaves no record and an answer is never replayed to someone who is no
+//! longer allowed. Outside `retry`: one intent, one claim, whatever the number of attempts.
+//!
+//! # On failure
+//! `IDEMPOTENT_PARAMETER_MISMATCH` for a token that stands for another request, `IN_PROGRESS` for too many waiters,
+//! `IDEMPOTENCY_STORE_UNAVAILABLE` when nothing could be claimed and nothing was sent, `OUTCOME_UNKNOWN` when an
+//! earlier attempt may have been executed, `SHUTTING_DOWN` while the server drains, `DEADLINE_EXCEEDED` when the
+//! caller's time is over before the execution's. What else the inside answers goes through.
+//!
+//! # When the caller goes away
+//! Only a waiter goes. The execution is a task of its own, and its end is recorded for the next who asks. An execution
+//! that a shutdown or a crash cuts off stays claimed: the next request for it repeats it under the same token.
+//!
+//! # What repeats how
+//! [`Repeat::Safe`] passes through. [`Repeat::Never`] runs detached, with no record: RAM could not recognise a second
+//! one. [`Repeat::WithToken`] is what the rest is about; a call without a token gets one, and is not recorded, since
+//! nobody can ask for it again.
+
+mod leader;
+mod live;
+mod refusals;
+mod settings;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use tower::{Layer, Service, ServiceExt};
+
+use self::{
+    leader::{Execute, Leader},
+    live::{Live, Part, Reply},
+    refusals::Again,
+};
+use crate::{
+    call::Answer,
+    failure::Failure,
+    idempotency::{
+        Fingerprint, Key, Scope, Store, UpstreamToken, client_token_fault, mint,
+        record::Terms,
+        steady::{SteadyClock, WallClock},
+    },
+    layers::{Execution, Window, authorize::Permitted},
+    operation::{Operation, Repeat},
+};
+
+pub use settings::Settings;
+
+/// Makes [`Idempotency`].
+#[derive(Clone)]
+pub struct IdempotencyLayer {
+    shared: Arc<Shared>,
+}
+
+/// What all calls share.
+struct Shared {
+    store: Arc<dyn Store>,
+    settings: Settings,
+    terms: Terms,
+    clock: SteadyClock,
+    live: Arc<Live>,
+    tracker: TaskTracker,
+}
+
+impl IdempotencyLayer {
+    /// Keeps records in `store` and runs executions in `tracker`.
+    ///
+    /// Closing the tracker begins the drain: nothing new is claimed, executions go on, and the tracker's `wait` returns
+    /// when the last has ended.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, settings: Settings, tracker: TaskTracker) -> Self {
+        let clock = SteadyClock::new(settings.token_memory);
+        Self::assemble(store, settings, tracker, clock)
+    }
+
+    /// As [`IdempotencyLayer::new`], with another wall clock.
+    #[must_use]
+    pub fn with_clock(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        tracker: TaskTracker,
+        clock: WallClock,
+    ) -> Self {
+        let clock = SteadyClock::watching(clock, settings.token_memory);
+        Self::assemble(store, settings, tracker, clock)
+    }
+
+    fn assemble(store: Arc<dyn Store>, settings: Settings, tracker: TaskTracker, clock: SteadyClock) -> Self {
+        let live = Live::new(settings.waiters_per_key.get(), settings.waiters.get());
+        let shared = Shared {
+            store,
+            terms: settings.terms(),
+            settings,
+            clock,
+            live,
+            tracker,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl<S> Layer<S> for IdempotencyLayer {
+    type Service = Idempotency<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Idempotency {
+            inner,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Idempotency<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<Op, S> Service<Permitted<Op>> for Idempotency<S>
+where
+    Op: Operation,
+    S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Answer<Op::Output>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer<Op::Output>, Failure>> + Send>>;
+
+    /// Always ready: a replay must not wait for the inside, which is waited for where it is called.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, permitted: Permitted<Op>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        let inner = self.inner.clone();
+        let token = Op::client_token(&permitted.call().input).map(str::to_owned);
+        match (Op::REPEAT, token) {
+            (Repeat::Safe, _) => Box::pin(pass(inner, permitted)),
+            (Repeat::Never, _) => Box::pin(async move { shared.never_again(inner, permitted).await }),
+            (Repeat::WithToken, Some(token)) => {
+                Box::pin(async move { shared.recorded(inner, permitted, token).await })
+            }
+            (Repeat::WithToken, None) => Box::pin(async move { shared.unrecorded(inner, permitted).await }),
+        }
+    }
+}
+
+/// Sends what does no harm when it is sent again.
+async fn pass<Op, S>(inner: S, permitted: Permitted<Op>) -> Result<Answer<Op::Output>, Failure>
+where
+    Op: Operation,
+    S: Service<Execution<Op>, Response = Op::Output, Error = Failure>,
+{
+    let execution = Execution {
+        deadline: permitted.call().deadline,
+        permitted,
+        token: UpstreamToken::none(),
+        window: None,
+    };
+    inner.oneshot(execution).await.map(Answer::fresh)
+}
+
+impl Shared {
+    /// Settles the caller's intent with everyone else who asks for it.
+    async fn recorded<Op, S>(
+        self: Arc<Self>,
+        inner: S,
+        permitted: Permitted<Op>,
+        client_token: String,
+    ) -> Result<Answer<Op::Output>, Failure>
+    where
+        Op: Operation,
+        S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        if let Some(rule) = client_token_fault(&client_token) {
+            return Err(refusals::token_malformed(rule));
+        }
+        let key = key::<Op>(&permitted, &client_token);
+        let fingerprint = Fingerprint::of(|out| Op::canonical(&permitted.call().input, out));
+        let deadline = permitted.call().deadline;
+
+        let wait = match self.live.join(key, fingerprint)? {
+            Part::Joiner(wait) => wait,
+            Part::Leader(lead, wait) => {
+                let execution_ends = self.execution_deadline(deadline);
+                let leader = Leader {
+                    shared: Arc::clone(&self),
+                    key,
+                    fingerprint,
+                    deadline: execution_ends,
+                };
+                let execute = execute(inner, permitted, execution_ends);
+                // If it panics, `lead` is dropped and everyone who waits is told.
+                self.tracker
+                    .spawn(async move { lead.settle(leader.settle(execute).await) });
+                wait
+            }
+        };
+        let Reply { bytes, recorded_at } = wait.until(deadline).await?;
+        let mut output = Op::Output::decode(bytes).map_err(refusals::unreadable)?;
+        Op::set_client_token(&mut output, &client_token);
+        Ok(Answer {
+            output,
+            replayed: recorded_at,
+        })
+    }
+
+    /// Executes an intent that its caller gave no name, under a token of our own.
+    async fn unrecorded<Op, S>(
+        self: Arc<Self>,
+        inner: S,
+        permitted: Permitted<Op>,
+    ) -> Result<Answer<Op::Output>, Failure>
+    where
+        Op: Operation,
+        S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        if self.settings.require_client_token {
+            return Err(refusals::token_missing());
+        }
+        let client_token = mint();
+        let claimed = self.clock.read();
+        let span = self.settings.window();
+        let window = Window {
+            wall: claimed.now.wall.saturating_add(self.terms.window),
+            monotonic: claimed.at.checked_add(span).unwrap_or(claimed.at),
+        };
+        let token = UpstreamToken::derive(&key::<Op>(&permitted, &client_token));
+        match self.detached(inner, permitted, token, Some(window)).await {
+            Ok(mut output) => {
+                Op::set_client_token(&mut output, &client_token);
+                Ok(Answer::fresh(output))
+            }
+            Err(failure) => Err(failure.not_resendable().metadata("clientToken", client_token)),
+        }
+    }
+
+    /// Executes what RAM could not recognise if it came again.
+    async fn never_again<Op, S>(
+        self: Arc<Self>,
+        inner: S,
+        permitted: Permitted<Op>,
+    ) -> Result<Answer<Op::Output>, Failure>
+    where
+        Op: Operation,
+        S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        self.detached(inner, permitted, UpstreamToken::none(), None)
+            .await
+            .map(Answer::fresh)
+            .map_err(Failure::not_resendable)
+    }
+
+    /// Executes in a task of its own, so that a caller who hangs up does not cut it off half-way.
+    async fn detached<Op, S>(
+        &self,
+        inner: S,
+        permitted: Permitted<Op>,
+        token: UpstreamToken,
+        window: Option<Window>,
+    ) -> Result<Op::Output, Failure>
+    where
+        Op: Operation,
+        S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        if self.tracker.is_closed() {
+            return Err(refusals::shutting_down());
+        }
+        let caller_leaves = permitted.call().deadline;
+        let deadline = self.execution_deadline(caller_leaves);
+        let execution = Execution {
+            permitted,
+            token,
+            deadline,
+            window,
+        };
+        let task = self.tracker.spawn(timeout_at(deadline, inner.oneshot(execution)));
+        match timeout_at(caller_leaves, task).await {
+            Ok(Ok(Ok(result))) => result,
+            Ok(Ok(Err(_elapsed))) => Err(refusals::gave_up(Again::AfterALook)),
+            Ok(Err(_panicked)) => Err(refusals::broke_off(Again::AfterALook)),
+            Err(_elapsed) => Err(refusals::still_running(Again::AfterALook)),
+        }
+    }
+
+    fn execution_deadline(&self, caller: Instant) -> Instant {
+        caller.checked_add(self.settings.grace).unwrap_or(caller)
+    }
+}
+
+fn key<Op: Operation>(permitted: &Permitted<Op>, client_token: &str) -> Key {
+    let call = permitted.call();
+    Key::of(&Scope {
+        caller: &call.caller,
+        target: &call.target,
+        operation: Op::NAME,
+        client_token,
+    })
+}
+
+/// Hides the operation from the leader, which moves bytes.
+fn execute<Op, S>(inner: S, permitted: Permitted<Op>, deadline: Instant) -> Execute
+where
+    Op: Operation,
+    S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    Box::new(move |token, window| {
+        let execution = Execution {
+            permitted,
+            token,
+            deadline,
+            window: Some(window),
+        };
+        Box::pin(async move {
+            let mut output = inner.oneshot(execution).await?;
+            // A caller's token is not kept: the record answers whoever shows it.
+            Op::set_client_token(&mut output, "");
+            Ok(Bytes::from(output.encode_to_vec()))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! Settles one intent: load, decide, claim, execute, finish.
+//!
+//! Every decision is made in `idempotency::record`; here is what it takes to carry them out.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use uuid::Uuid;
+
+use super::{
+    Shared,
+    live::{Reply, Settled},
+    refusals::{self, Again},
+};
+use crate::{
+    failure::{Effect, Failure},
+    idempotency::{
+        Fingerprint, Key, UpstreamToken,
+        record::{self, Claim, Decision, Ending, Finish, Record, Run},
+        steady::Reading,
+        store::{Change, StoreError, Swap, Version},
+    },
+    layers::Window,
+};
+
+/// Executes the intent once and returns RAM's answer, encoded. Takes what the intent's claim decided.
+pub(super) type Execute =
+    Box<dyn FnOnce(UpstreamToken, Window) -> BoxFuture<'static, Result<Bytes, Failure>> + Send>;
+
+/// One intent that has to be settled.
+pub(super) struct Leader {
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: Key,
+    pub(super) fingerprint: Fingerprint,
+    /// When the execution ends, answered or not.
+    pub(super) deadline: Instant,
+}
+
+/// What became of an attempt to write the end of a run.
+enum Finished {
+    /// The record says what happened.
+    Written,
+    /// The record is another's, and this is what it says.
+    Stale(Option<Record>),
+}
+
+/// How long an answer waits for its record. A store that takes longer is written to behind the answer.
+const FINISH_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a finish is tried behind the answer, and the first pause between tries, which doubles: 200 ms to 6.4 s,
+/// 12.6 s in all. Later the lease is over, and whoever asks next repeats the request under the same token.
+const FINISH_TRIES: u32 = 6;
+const FINISH_PAUSE: Duration = Duration::from_millis(200);
+/// How often a swap is decided anew after a conflict. Each conflict is another's progress.
+const MAX_CONFLICTS: u32 = 16;
+
+impl Leader {
+    /// Settles the intent.
+    ///
+    /// # Cancellation
+    /// Must not be dropped: run it in a task of its own. If it is, the record stays claimed until its lease is over.
+    pub(super) async fn settle(self, execute: Execute) -> Settled {
+        let mut pause = Pause::default();
+        loop {
+            let reading = self.shared.clock.read();
+            let (version, current) = match timeout_at(self.deadline, self.load()).await {
+                Ok(Ok(loaded)) => loaded,
+                Ok(Err(error)) => return Err(self.store_down(error)),
+                Err(_) => return Err(refusals::store_unavailable()),
+            };
+            let claim = Claim::new(Uuid::new_v4().into_bytes());
+            let terms = self.shared.terms;
+            let run = match record::on_request(current.as_ref(), self.fingerprint, claim, reading.now, &terms)
+            {
+                Decision::Execute(run) => run,
+                Decision::Wait => {
+                    if !pause.wait(self.deadline).await {
+                        return Err(refusals::in_progress_elsewhere());
+                    }
+                    continue;
+                }
+                Decision::Replay { reply, recorded_at } => {
+                    return Ok(Reply {
+                        bytes: reply,
+                        recorded_at: Some(recorded_at),
+                    });
+                }
+                Decision::Mismatch => return Err(refusals::mismatch()),
+                // The place to ask RAM for a share with the intent's marker tag.
+                Decision::Reconcile => return Err(refusals::too_old_to_repeat()),
+                Decision::Frozen => return Err(refusals::clock_jumped()),
+            };
+            if self.shared.tracker.is_closed() {
+                return Err(refusals::shutting_down());
+            }
+            let claimed = run.record(reading.now, &terms);
+            match timeout_at(self.deadline, self.put(version, &claimed)).await {
+                Ok(Ok(Swap::Put(version))) => return self.execute(run, version, reading, execute).await,
+                Ok(Ok(Swap::Conflict | Swap::Deleted)) => {}
+                Ok(Err(error)) => return Err(self.store_down(error)),
+                Err(_) => return Err(refusals::store_unavailable()),
+            }
+        }
+    }
+
+    /// Executes a claimed run and records its end.
+    async fn execute(self, run: Run, version: Version, claimed: Reading, execute: Execute) -> Settled {
+        let wall = run.window_end(&self.shared.terms);
+        let left = Duration::from_millis(wall.saturating_sub(claimed.now.wall));
+        let window = Window {
+            wall,
+            monotonic: claimed.at.checked_add(left).unwrap_or(claimed.at),
+        };
+        let execution = execute(UpstreamToken::derive(&self.key), window);
+        // The answer is polled before the clock. Inside, the attempts end by the same deadline; this one is a backstop.
+        let result = timeout_at(self.deadline, execution)
+            .await
+            .unwrap_or_else(|_| Err(refusals::gave_up(Again::WithToken)));
+
+        let ending = match &result {
+            Ok(reply) => Ending::Succeeded { reply: reply.clone() },
+            Err(failure) => Ending::Failed {
+                may_have_executed: failure.what_happened() == Effect::Unknown,
+            },
+        };
+        let in_doubt = run.is_open_after(&ending);
+        let known = Some((version, run.record(claimed.now, &self.shared.terms)));
+        let first_try = timeout(FINISH_PATIENCE, self.finish(known, &run, &ending))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::new("it takes too long")));
+
+        match (first_try, result) {
+            (Ok(Finished::Stale(other)), result) => self.answer_from(other, result).await,
+            (Ok(Finished::Written), result) => answer(result, in_doubt),
+            (Err(error), result) => {
+                tracing::error!(
+                    key = %self.key,
+                    error = &error as &dyn Error,
+                    "the end of an execution is not recorded yet"
+                );
+                let shared = Arc::clone(&self.shared);
+                shared.tracker.spawn(self.finish_behind(run, ending));
+                answer(result, in_doubt)
+            }
+        }
+    }
+
+    /// Answers a run that lost its claim: another run's success is also its own.
+    async fn answer_from(&self, mut current: Option<Record>, result: Result<Bytes, Failure>) -> Settled {
+        let mut pause = Pause::default();
+        loop {
+            match (current, &result) {
+                (
+                    Some(Record::Succeeded {
+                        fingerprint,
+                        reply,
+                        recorded_at,
+                        ..
+                    }),
+                    _,
+                ) if fingerprint == self.fingerprint => {
+                    return Ok(Reply {
+                        bytes: reply,
+                        recorded_at: Some(recorded_at),
+                    });
+                }
+                (Some(Record::InFlight { fingerprint, .. }), Err(_))
+                    if fingerprint == self.fingerprint && pause.wait(self.deadline).await => {}
+                // The other run may yet be executed, or was: this run's refusal does not settle it.
+                _ => return answer(result, true),
+            }
+            current = match self.load().await {
+                Ok((_, current)) => current,
+                Err(_) => return answer(result, true),
+            };
+        }
+    }
+
+    /// Writes the end of `run` after it was answered.
+    async fn finish_behind(self, run: Run, ending: Ending) {
+        let mut pause = FINISH_PAUSE;
+        for _ in 0..FINISH_TRIES {
+            sleep(pause).await;
+            pause *= 2;
+            match self.finish(None, &run, &ending).await {
+                Ok(_) => return,
+                Err(error) => tracing::warn!(
+                    key = %self.key,
+                    error = &error as &dyn Error,
+                    "the end of an execution is still not recorded"
+                ),
+            }
+        }
+        tracing::error!(key = %self.key, "the end of an execution was not recorded; its record stays claimed");
+    }
+
+    /// Writes the end of `run`, given what the record is believed to be, or after a look at it.
+    async fn finish(
+        &self,
+        known: Option<(Version, Record)>,
+        run: &Run,
+        ending: &Ending,
+    ) -> Result<Finished, StoreError> {
+        let mut known = known.map(|(version, record)| (Some(version), Some(record)));
+        for _ in 0..MAX_CONFLICTS {
+            let (version, current) = match known.take() {
+                Some(known) => known,
+                None => self.load().await?,
+            };
+            let now = self.shared.clock.read().now;
+            let swap = match record::on_end(current.as_ref(), run, ending, now, &self.shared.terms) {
+                Finish::Put(record) => self.put(version, &record).await?,
+                Finish::Delete => {
+                    self.shared
+                        .store
+                        .compare_and_swap(self.key, version, Change::Delete)
+                        .await?
+                }
+                Finish::Stale => return Ok(Finished::Stale(current)),
+            };
+            match swap {
+                Swap::Put(_) | Swap::Deleted => return Ok(Finished::Written),
+                Swap::Conflict => {}
+            }
+        }
+        Err(StoreError::new("the record does not come to rest"))
+    }
+
+    async fn load(&self) -> Result<(Option<Version>, Option<Record>), StoreError> {
+        let Some(stored) = self.shared.store.load(self.key).await? else {
+            return Ok((None, None));
+        };
+        let mut record = Record::decode(&stored.record)
+            .map_err(|error| StoreError::new("a record cannot be read").caused_by(error))?;
+        if stored.writer_gone {
+            record.end_lease();
+        }
+        Ok((Some(stored.version), Some(record)))
+    }
+
+    async fn put(&self, expected: Option<Version>, record: &Record) -> Result<Swap, StoreError> {
+        let change = Change::Put {
+            record: record.encode(),
+            expires: record.expires(&self.shared.terms),
+        };
+        self.shared
+            .store
+            .compare_and_swap(self.key, expected, change)
+            .await
+    }
+
+    fn store_down(&self, error: StoreError) -> Failure {
+        tracing::error!(
+            key = %self.key,
+            error = &error as &dyn Error,
+            "the idempotency store failed, so nothing is sent"
+        );
+        refusals::store_unavailable().source(Arc::new(error) as Arc<dyn Error + Send + Sync>)
+    }
+}
+
+fn answer(result: Result<Bytes, Failure>, in_doubt: bool) -> Settled {
+    match result {
+        Ok(bytes) => Ok(Reply {
+            bytes,
+            recorded_at: None,
+        }),
+        Err(failure) if in_doubt => Err(refusals::open(failure)),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The pauses between looks at a record that another replica works on: 50 ms, growing by half to 500 ms, each with
+/// up to a fifth more or less, so that replicas do not look in step.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(Duration::from_millis(50))
+    }
+}
+
+impl Pause {
+    /// Waits for one pause. Returns false at once if that would end after `deadline`.
+    async fn wait(&mut self, deadline: Instant) -> bool {
+        let jittered = self.0.mul_f64(0.8 + 0.4 * fastrand::f64());
+        self.0 = self.0.mul_f32(1.5).min(Duration::from_millis(500));
+        let end = Instant::now() + jittered;
+        if end > deadline {
+            return false;
+        }
+        tokio::time::sleep_until(end).await;
+        true
+    }
+}
