@@ -43,7 +43,9 @@ impl Api {
         let request_id = request_id(&request);
         let target = &self.stack.ram().target;
         self.run::<Op>(request).await.map(respond).map_err(|failure| {
-            let failure = failure.metadata("operation", Op::NAME).metadata("region", &target.region);
+            let failure = failure
+                .metadata("operation", Op::NAME)
+                .metadata("region", &target.region);
             log(&failure);
             failure.to_status(request_id.as_deref())
         })
@@ -73,7 +75,11 @@ fn not_composed() -> Failure {
 }
 
 fn request_id<T>(request: &Request<T>) -> Option<String> {
-    request.metadata().get("x-request-id").and_then(|id| id.to_str().ok()).map(ToOwned::to_owned)
+    request
+        .metadata()
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok())
+        .map(ToOwned::to_owned)
 }
 
 fn respond<Output>(answer: Answer<Output>) -> Response<Output> {

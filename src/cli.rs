@@ -134,7 +134,9 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(End::from(error)),
     };
-    runtime.block_on(run(command)).map_or_else(report, |()| ExitCode::SUCCESS)
+    runtime
+        .block_on(run(command))
+        .map_or_else(report, |()| ExitCode::SUCCESS)
 }
 
 fn report(end: End) -> ExitCode {
@@ -176,7 +178,9 @@ async fn run(command: Command) -> Result<(), End> {
             Ok(())
         }
         Command::Healthcheck(flags) => {
-            health::ask(flags.address, &flags.service).await.map_err(End::Failed)?;
+            health::ask(flags.address, &flags.service)
+                .await
+                .map_err(End::Failed)?;
             say("SERVING");
             Ok(())
         }
@@ -184,8 +188,14 @@ async fn run(command: Command) -> Result<(), End> {
 }
 
 fn read_config(flags: &Serve) -> Result<Config, End> {
-    #[expect(clippy::disallowed_methods, reason = "the command line and the environment are read here")]
-    let file = flags.config.clone().or_else(|| std::env::var_os("RAM_FACADE_CONFIG").map(PathBuf::from));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command line and the environment are read here"
+    )]
+    let file = flags
+        .config
+        .clone()
+        .or_else(|| std::env::var_os("RAM_FACADE_CONFIG").map(PathBuf::from));
     let file = match file {
         Some(path) => Some(
             fs::read_to_string(&path)
@@ -204,7 +214,10 @@ fn read_config(flags: &Serve) -> Result<Config, End> {
         ("ram.endpoint", flags.ram_endpoint.clone()),
         ("log.format", flags.log_format.clone()),
     ];
-    let flags: BTreeMap<_, _> = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let flags: BTreeMap<_, _> = given
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
     Config::read(Sources::with_environment(flags, file))
         .map_err(|faults| End::Usage(faults.into_iter().map(|Fault(text)| text).collect()))
 }
@@ -238,7 +251,10 @@ async fn serve(config: Config) -> Result<(), End> {
         Drained::Cleanly => Ok(()),
         // The deadline is part of the contract: what did not end within it was cut, as announced.
         Drained::Cut(connections) => {
-            tracing::warn!(connections, "the drain deadline cut connections that were still open");
+            tracing::warn!(
+                connections,
+                "the drain deadline cut connections that were still open"
+            );
             Ok(())
         }
     }
@@ -254,10 +270,19 @@ async fn sandbox(flags: Alone) -> Result<(), End> {
         None => FaultPlan::default(),
     };
     if !flags.listen.ip().is_loopback() {
-        return Err(End::Usage(vec!["--listen: the sandbox checks nobody and listens on loopback only".to_owned()]));
+        return Err(End::Usage(vec![
+            "--listen: the sandbox checks nobody and listens on loopback only".to_owned(),
+        ]));
     }
     let mut stop = StopSignals::listen()?;
-    let sandbox = Sandbox::start(flags.listen, Settings { faults, ..Settings::default() }).await?;
+    let sandbox = Sandbox::start(
+        flags.listen,
+        Settings {
+            faults,
+            ..Settings::default()
+        },
+    )
+    .await?;
     say(&format!("sandbox listening on {}", sandbox.url()));
     stop.first().await;
     sandbox.stop().await;
@@ -272,7 +297,10 @@ struct StopSignals {
 
 impl StopSignals {
     fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn first(&mut self) {

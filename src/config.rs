@@ -5,7 +5,9 @@
 
 mod reader;
 
-use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap, fmt::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr,
+};
 
 use crate::{
     layers::{attempt, deadline, idempotency, in_flight, retry},
@@ -14,8 +16,8 @@ use crate::{
     telemetry,
 };
 
-pub use reader::{Fault, Key};
 use reader::Reader;
+pub use reader::{Fault, Key};
 
 /// Where the records of the idempotency store live.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,11 +106,18 @@ impl Sources {
     /// The flags given and the environment of this process.
     #[must_use]
     pub fn with_environment(flags: BTreeMap<&'static str, String>, file: Option<String>) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the module that reads the environment"
+        )]
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { flags, variables, file }
+        Self {
+            flags,
+            variables,
+            file,
+        }
     }
 }
 
@@ -122,7 +131,10 @@ impl Config {
         let config = read(&mut reader);
         let finished = reader.finish();
         match config {
-            Some(config) if finished.faults.is_empty() => Ok(Self { stray_variables: finished.stray, ..config }),
+            Some(config) if finished.faults.is_empty() => Ok(Self {
+                stray_variables: finished.stray,
+                ..config
+            }),
             _ => Err(finished.faults),
         }
     }
@@ -133,15 +145,24 @@ const ADDRESS: &str = "an address with a port, like 127.0.0.1:50051";
 /// Reads every key. `None` when something without which there is no configuration is missing; the fault is noted.
 fn read(r: &mut Reader) -> Option<Config> {
     let default_listen = SocketAddr::from(([127, 0, 0, 1], 50051));
-    let listen = r.or_default("listen", default_listen, ADDRESS, "Where gRPC is served. Port 0 takes a free one.");
+    let listen = r.or_default(
+        "listen",
+        default_listen,
+        ADDRESS,
+        "Where gRPC is served. Port 0 takes a free one.",
+    );
     let store = r.optional(
         "store",
         "a file path or `:memory:`",
         "Where the idempotency records live. `:memory:` forgets them with the process. With the sandbox the default is \
          `:memory:`; without, there is none.",
     );
-    let insecure =
-        r.or_default("insecure_no_auth", false, "true or false", "Serves everybody, on loopback addresses only.");
+    let insecure = r.or_default(
+        "insecure_no_auth",
+        false,
+        "true or false",
+        "Serves everybody, on loopback addresses only.",
+    );
     let tokens = r.optional::<PathBuf>(
         "auth.tokens_file",
         "a file path",
@@ -217,27 +238,61 @@ fn authentication(
 }
 
 fn read_sandbox(r: &mut Reader) -> Option<Sandbox> {
-    let on = r.or_default("sandbox.enabled", false, "true or false", "Uses an embedded RAM instead of AWS's.");
+    let on = r.or_default(
+        "sandbox.enabled",
+        false,
+        "true or false",
+        "Uses an embedded RAM instead of AWS's.",
+    );
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listen = r.or_default("sandbox.listen", any, ADDRESS, "Where the embedded RAM listens. Port 0 takes a free one.");
+    let listen = r.or_default(
+        "sandbox.listen",
+        any,
+        ADDRESS,
+        "Where the embedded RAM listens. Port 0 takes a free one.",
+    );
     let default = sandbox::Settings::default();
-    let settle = r.millis("sandbox.settle_ms", default.settle, 0..=600_000, "How long its associations take to settle.");
+    let settle = r.millis(
+        "sandbox.settle_ms",
+        default.settle,
+        0..=600_000,
+        "How long its associations take to settle.",
+    );
     if on && !listen.ip().is_loopback() {
         r.fault(format!(
             "sandbox.listen (RAM_FACADE_SANDBOX_LISTEN) is `{listen}`; the sandbox checks nobody and listens on loopback \
              only"
         ));
     }
-    on.then(|| Sandbox { listen, settings: sandbox::Settings { settle, ..default } })
+    on.then_some(Sandbox {
+        listen,
+        settings: sandbox::Settings { settle, ..default },
+    })
 }
 
 fn read_ram(r: &mut Reader) -> ram::Settings {
     let default = ram::Settings::default();
     let settings = ram::Settings {
-        endpoint: r.optional("ram.endpoint", "a URL", "Endpoint of RAM and STS instead of AWS's own."),
-        sts_endpoint: r.optional("ram.sts_endpoint", "a URL", "Endpoint of STS, when it differs from ram.endpoint."),
-        region: r.optional("ram.region", "a Region", "AWS Region. Unset: AWS_REGION or the profile's."),
-        account: r.optional("ram.account", "12 digits", "Account of the credentials. Unset: asked of STS at start."),
+        endpoint: r.optional(
+            "ram.endpoint",
+            "a URL",
+            "Endpoint of RAM and STS instead of AWS's own.",
+        ),
+        sts_endpoint: r.optional(
+            "ram.sts_endpoint",
+            "a URL",
+            "Endpoint of STS, when it differs from ram.endpoint.",
+        ),
+        region: r.optional(
+            "ram.region",
+            "a Region",
+            "AWS Region. Unset: AWS_REGION or the profile's.",
+        ),
+        account: r.optional(
+            "ram.account",
+            "12 digits",
+            "Account of the credentials. Unset: asked of STS at start.",
+        ),
         connect_timeout: r.millis(
             "ram.connect_timeout_ms",
             default.connect_timeout,
@@ -245,12 +300,18 @@ fn read_ram(r: &mut Reader) -> ram::Settings {
             "Longest time to open a connection to RAM.",
         ),
     };
-    for (key, url) in [("ram.endpoint", &settings.endpoint), ("ram.sts_endpoint", &settings.sts_endpoint)] {
+    for (key, url) in [
+        ("ram.endpoint", &settings.endpoint),
+        ("ram.sts_endpoint", &settings.sts_endpoint),
+    ] {
         let is_url = |u: &String| {
-            u.parse::<http::Uri>().is_ok_and(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some())
+            u.parse::<http::Uri>()
+                .is_ok_and(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some())
         };
         if url.as_ref().is_some_and(|u| !is_url(u)) {
-            r.fault(format!("{key} must be a URL like https://ram.eu-west-1.amazonaws.com"));
+            r.fault(format!(
+                "{key} must be a URL like https://ram.eu-west-1.amazonaws.com"
+            ));
         }
     }
     if settings.account.as_ref().is_some_and(|a| !rules::is_account(a)) {
@@ -305,8 +366,18 @@ fn read_connections(r: &mut Reader) -> connections::Settings {
 fn read_deadline(r: &mut Reader) -> deadline::Settings {
     let default = deadline::Settings::default();
     let settings = deadline::Settings {
-        default: r.millis("deadline.default_ms", default.default, 100..=600_000, "Deadline of calls that send none."),
-        max: r.millis("deadline.max_ms", default.max, 100..=600_000, "Longest deadline; longer ones are shortened to it."),
+        default: r.millis(
+            "deadline.default_ms",
+            default.default,
+            100..=600_000,
+            "Deadline of calls that send none.",
+        ),
+        max: r.millis(
+            "deadline.max_ms",
+            default.max,
+            100..=600_000,
+            "Longest deadline; longer ones are shortened to it.",
+        ),
     };
     if settings.default > settings.max {
         r.fault("deadline.default_ms is greater than deadline.max_ms");
@@ -316,22 +387,31 @@ fn read_deadline(r: &mut Reader) -> deadline::Settings {
 
 fn read_idempotency(r: &mut Reader) -> idempotency::Settings {
     let default = idempotency::Settings::default();
-    idempotency::Settings {
+    let settings = idempotency::Settings {
         require_client_token: r.or_default(
             "idempotency.require_client_token",
             default.require_client_token,
             "true or false",
             "Refuses writes without a client token.",
         ),
-        ttl: r.seconds("idempotency.ttl_s", default.ttl, 600..=2_592_000, "How long an answer can be replayed."),
+        ttl: r.seconds(
+            "idempotency.ttl_s",
+            default.ttl,
+            3_600..=604_800,
+            "How long an answer can be replayed.",
+        ),
         token_memory: r.seconds(
             "idempotency.token_memory_s",
             default.token_memory,
-            480..=86_400,
+            600..=86_400,
             "How long RAM remembers a client token. A request is resent only while it surely does.",
         ),
         ..default
+    };
+    for (field, fault) in settings.faults() {
+        r.fault(format!("idempotency.{field} {fault}"));
     }
+    settings
 }
 
 fn read_retry(r: &mut Reader) -> retry::Settings {
@@ -344,8 +424,18 @@ fn read_retry(r: &mut Reader) -> retry::Settings {
     );
     retry::Settings {
         max_attempts: NonZeroU32::new(attempts).unwrap_or(default.max_attempts),
-        backoff: r.millis("retry.backoff_ms", default.backoff, 1..=10_000, "Bound of the first wait; it doubles."),
-        max_backoff: r.millis("retry.max_backoff_ms", default.max_backoff, 1..=60_000, "Bound of every wait."),
+        backoff: r.millis(
+            "retry.backoff_ms",
+            default.backoff,
+            1..=10_000,
+            "Bound of the first wait; it doubles.",
+        ),
+        max_backoff: r.millis(
+            "retry.max_backoff_ms",
+            default.max_backoff,
+            1..=60_000,
+            "Bound of every wait.",
+        ),
         ..default
     }
 }
@@ -353,7 +443,12 @@ fn read_retry(r: &mut Reader) -> retry::Settings {
 fn read_attempt(r: &mut Reader) -> attempt::Settings {
     let default = attempt::Settings::default();
     attempt::Settings {
-        limit: r.millis("attempt.limit_ms", default.limit, 50..=60_000, "Longest one attempt against RAM may take."),
+        limit: r.millis(
+            "attempt.limit_ms",
+            default.limit,
+            50..=60_000,
+            "Longest one attempt against RAM may take.",
+        ),
         ..default
     }
 }
@@ -361,7 +456,12 @@ fn read_attempt(r: &mut Reader) -> attempt::Settings {
 fn read_log(r: &mut Reader) -> telemetry::Settings {
     let default = telemetry::Settings::default();
     let settings = telemetry::Settings {
-        format: r.or_default("log.format", default.format, "`text` or `json`", "Form of the log lines."),
+        format: r.or_default(
+            "log.format",
+            default.format,
+            "`text` or `json`",
+            "Form of the log lines.",
+        ),
         filter: r.or_default(
             "log.filter",
             default.filter,
@@ -370,7 +470,10 @@ fn read_log(r: &mut Reader) -> telemetry::Settings {
         ),
     };
     if !telemetry::is_filter(&settings.filter) {
-        r.fault(format!("log.filter (RAM_FACADE_LOG_FILTER) is `{}`, which is no filter", settings.filter));
+        r.fault(format!(
+            "log.filter (RAM_FACADE_LOG_FILTER) is `{}`, which is no filter",
+            settings.filter
+        ));
     }
     settings
 }
@@ -378,7 +481,11 @@ fn read_log(r: &mut Reader) -> telemetry::Settings {
 /// The reference of all keys, as Markdown.
 #[must_use]
 pub fn reference() -> String {
-    let mut reader = Reader::new(BTreeMap::from([("store", ":memory:".to_owned())]), BTreeMap::new(), None);
+    let mut reader = Reader::new(
+        BTreeMap::from([("store", ":memory:".to_owned())]),
+        BTreeMap::new(),
+        None,
+    );
     let _ = read(&mut reader);
     let mut page = String::from(
         "# Configuration\n\n\
@@ -387,7 +494,11 @@ pub fn reference() -> String {
          | key | variable | values | default | meaning |\n|---|---|---|---|---|\n",
     );
     for key in reader.finish().keys {
-        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+        let default = if key.default.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", key.default)
+        };
         let _ = writeln!(
             page,
             "| `{}` | `{}` | {} | {default} | {} |",
@@ -405,7 +516,10 @@ mod tests {
     use super::*;
 
     fn config(file: &str) -> Result<Config, Vec<String>> {
-        let sources = Sources { file: Some(file.to_owned()), ..Sources::default() };
+        let sources = Sources {
+            file: Some(file.to_owned()),
+            ..Sources::default()
+        };
         Config::read(sources).map_err(|faults| faults.into_iter().map(|f| f.0).collect())
     }
 
@@ -436,10 +550,20 @@ mod tests {
 
     #[test]
     fn every_fault_is_reported_at_once() {
-        let faults = config("listen = \"here\"\n[retry]\nmax_attempts = 0\n[ram]\naccount = \"1\"\nendpoint = \"x\"\nnmae = 1");
+        let faults = config(
+            "listen = \"here\"\n[retry]\nmax_attempts = 0\n[ram]\naccount = \"1\"\nendpoint = \"x\"\nnmae = 1",
+        );
 
         let faults = faults.unwrap_err().join("\n");
-        for part in ["listen", "max_attempts", "ram.account", "ram.endpoint", "ram.nmae", "store", "no authentication"] {
+        for part in [
+            "listen",
+            "max_attempts",
+            "ram.account",
+            "ram.endpoint",
+            "ram.nmae",
+            "store",
+            "no authentication",
+        ] {
             assert!(faults.contains(part), "{part} is missing from: {faults}");
         }
     }
@@ -449,6 +573,9 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
         let on_disk = std::fs::read_to_string(path).unwrap_or_default();
 
-        assert!(on_disk == reference(), "run `ram-facade check-config --reference > docs/configuration.md`");
+        assert!(
+            on_disk == reference(),
+            "run `ram-facade check-config --reference > docs/configuration.md`"
+        );
     }
 }

@@ -16,7 +16,12 @@ use tower::ServiceBuilder;
 
 use crate::{
     api::Api,
-    auth::{Authenticator, anonymous::Anonymous, policy::EveryCaller, static_tokens::{self, LoadError, StaticTokens}},
+    auth::{
+        Authenticator,
+        anonymous::Anonymous,
+        policy::EveryCaller,
+        static_tokens::{self, LoadError, StaticTokens},
+    },
     config::{self, Authentication, Config},
     idempotency::{
         sqlite::{OpenError, SqliteStore},
@@ -88,11 +93,17 @@ impl Server {
     /// Nothing is served; what was started is dropped.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         for variable in &config.stray_variables {
-            tracing::warn!(variable, "this environment variable is no key of this program and changes nothing");
+            tracing::warn!(
+                variable,
+                "this environment variable is no key of this program and changes nothing"
+            );
         }
-        let listener =
-            TcpListener::bind(config.listen).await.map_err(|e| StartError::Listen(config.listen, e))?;
-        let address = listener.local_addr().map_err(|e| StartError::Listen(config.listen, e))?;
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|e| StartError::Listen(config.listen, e))?;
+        let address = listener
+            .local_addr()
+            .map_err(|e| StartError::Listen(config.listen, e))?;
 
         let stop = CancellationToken::new();
         let sandbox = start_sandbox(&config).await?;
@@ -171,8 +182,14 @@ impl Server {
         let drained = self.connections.await.unwrap_or(Drained::Cut(0));
 
         self.executions.close();
-        if tokio::time::timeout(self.drain, self.executions.wait()).await.is_err() {
-            tracing::warn!(executions = self.executions.len(), "stopping before these ended; a retry takes them over");
+        if tokio::time::timeout(self.drain, self.executions.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                executions = self.executions.len(),
+                "stopping before these ended; a retry takes them over"
+            );
         }
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
@@ -182,7 +199,9 @@ impl Server {
 }
 
 async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
-    let Some(config::Sandbox { listen, settings }) = &config.sandbox else { return Ok(None) };
+    let Some(config::Sandbox { listen, settings }) = &config.sandbox else {
+        return Ok(None);
+    };
     tracing::warn!("sandbox: shares live in this process only and nothing reaches AWS");
     let started = Sandbox::start(*listen, settings.clone()).await;
     started.map(Some).map_err(|e| StartError::Listen(*listen, e))
@@ -192,7 +211,11 @@ async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
     match &config.authentication {
-        Authentication::StaticTokens(path) => StaticTokens::load(path).err().iter().map(ToString::to_string).collect(),
+        Authentication::StaticTokens(path) => StaticTokens::load(path)
+            .err()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         Authentication::Nobody => Vec::new(),
     }
 }
@@ -220,7 +243,10 @@ fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, StartError> {
     Ok(Arc::new(opened?))
 }
 
-fn authenticator(how: &Authentication, stop: &CancellationToken) -> Result<Arc<dyn Authenticator>, StartError> {
+fn authenticator(
+    how: &Authentication,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Authenticator>, StartError> {
     match how {
         Authentication::StaticTokens(path) => {
             let settings = static_tokens::Settings::new(path);
@@ -242,11 +268,21 @@ fn routes(stack: Stack, health: &HealthReporter) -> Result<Routes, StartError> {
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let v1 = reflection().build_v1().map_err(|e| StartError::Contract(e.to_string()))?;
-    let v1alpha = reflection().build_v1alpha().map_err(|e| StartError::Contract(e.to_string()))?;
+    let v1 = reflection()
+        .build_v1()
+        .map_err(|e| StartError::Contract(e.to_string()))?;
+    let v1alpha = reflection()
+        .build_v1alpha()
+        .map_err(|e| StartError::Contract(e.to_string()))?;
     let service = ResourceShareServiceServer::new(Api::new(stack))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
-    let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health.clone()));
-    Ok(Routes::new(service).add_service(health).add_service(v1).add_service(v1alpha).prepare())
+    let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(
+        health.clone(),
+    ));
+    Ok(Routes::new(service)
+        .add_service(health)
+        .add_service(v1)
+        .add_service(v1alpha)
+        .prepare())
 }

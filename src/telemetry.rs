@@ -46,7 +46,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { format: Format::Text, filter: "info".to_owned() }
+        Self {
+            format: Format::Text,
+            filter: "info".to_owned(),
+        }
     }
 }
 

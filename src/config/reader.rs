@@ -46,7 +46,7 @@ fn variable(key: &str) -> String {
 
 /// The three sources, and what reading them brought up.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub(super) struct Reader {
     flags: BTreeMap<&'static str, String>,
     variables: BTreeMap<String, String>,
     file: BTreeMap<String, String>,
@@ -57,12 +57,16 @@ pub struct Reader {
 impl Reader {
     /// Reads from `flags`, `variables` and the text of a TOML `file`.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         flags: BTreeMap<&'static str, String>,
         variables: BTreeMap<String, String>,
         file: Option<&str>,
     ) -> Self {
-        let mut reader = Self { flags, variables, ..Self::default() };
+        let mut reader = Self {
+            flags,
+            variables,
+            ..Self::default()
+        };
         match file.map(str::parse::<toml::Table>) {
             Some(Ok(table)) => reader.flatten("", &table),
             Some(Err(error)) => reader.fault(format!("the file is not TOML: {error}")),
@@ -73,7 +77,11 @@ impl Reader {
 
     fn flatten(&mut self, prefix: &str, table: &toml::Table) {
         for (name, value) in table {
-            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            let key = if prefix.is_empty() {
+                name.clone()
+            } else {
+                format!("{prefix}.{name}")
+            };
             match value {
                 toml::Value::Table(inner) => self.flatten(&key, inner),
                 toml::Value::String(text) => drop(self.file.insert(key, text.clone())),
@@ -83,13 +91,17 @@ impl Reader {
     }
 
     /// Notes a fault that no single key shows.
-    pub fn fault(&mut self, text: impl Into<String>) {
+    pub(super) fn fault(&mut self, text: impl Into<String>) {
         self.faults.push(Fault(text.into()));
     }
 
     /// The value of a key as text and where it comes from.
     fn raw(&self, key: &'static str) -> Option<(String, String)> {
-        let flag = || self.flags.get(key).map(|v| (v.clone(), format!("--{}", key.replace(['.', '_'], "-"))));
+        let flag = || {
+            self.flags
+                .get(key)
+                .map(|v| (v.clone(), format!("--{}", key.replace(['.', '_'], "-"))))
+        };
         let name = variable(key);
         let variable = || self.variables.get(&name).map(|v| (v.clone(), name.clone()));
         let file = || self.file.get(key).map(|v| (v.clone(), "the file".to_owned()));
@@ -97,23 +109,31 @@ impl Reader {
     }
 
     /// A key that may be left out. `values` describes what it takes.
-    pub fn optional<T: FromStr>(
+    pub(super) fn optional<T: FromStr>(
         &mut self,
         key: &'static str,
         values: &str,
         meaning: &'static str,
     ) -> Option<T> {
-        self.keys.push(Key { name: key, default: String::new(), values: values.to_owned(), meaning });
+        self.keys.push(Key {
+            name: key,
+            default: String::new(),
+            values: values.to_owned(),
+            meaning,
+        });
         let (text, from) = self.raw(key)?;
         let parsed = text.parse().ok();
         if parsed.is_none() {
-            self.fault(format!("{key} ({}) in {from} is `{text}`, must be {values}", variable(key)));
+            self.fault(format!(
+                "{key} ({}) in {from} is `{text}`, must be {values}",
+                variable(key)
+            ));
         }
         parsed
     }
 
     /// A key with a default.
-    pub fn or_default<T: FromStr + Display>(
+    pub(super) fn or_default<T: FromStr + Display>(
         &mut self,
         key: &'static str,
         default: T,
@@ -128,7 +148,7 @@ impl Reader {
     }
 
     /// A number within a range.
-    pub fn number<T: FromStr + Display + PartialOrd + Copy>(
+    pub(super) fn number<T: FromStr + Display + PartialOrd + Copy>(
         &mut self,
         key: &'static str,
         default: T,
@@ -140,12 +160,15 @@ impl Reader {
         if range.contains(&value) {
             return value;
         }
-        self.fault(format!("{key} ({}) is `{value}`, must be {values}", variable(key)));
+        self.fault(format!(
+            "{key} ({}) is `{value}`, must be {values}",
+            variable(key)
+        ));
         default
     }
 
     /// A time in milliseconds within a range.
-    pub fn millis(
+    pub(super) fn millis(
         &mut self,
         key: &'static str,
         default: Duration,
@@ -157,7 +180,7 @@ impl Reader {
     }
 
     /// A time in seconds within a range.
-    pub fn seconds(
+    pub(super) fn seconds(
         &mut self,
         key: &'static str,
         default: Duration,
@@ -169,28 +192,42 @@ impl Reader {
 
     /// Checks that the file has no other keys, and returns the keys, the faults and the variables that mean nothing.
     #[must_use]
-    pub fn finish(mut self) -> Finished {
+    pub(super) fn finish(mut self) -> Finished {
         let known: BTreeSet<_> = self.keys.iter().map(|k| k.name).collect();
-        let unknown: Vec<_> = self.file.keys().filter(|k| !known.contains(k.as_str())).cloned().collect();
+        let unknown: Vec<_> = self
+            .file
+            .keys()
+            .filter(|k| !known.contains(k.as_str()))
+            .cloned()
+            .collect();
         for key in unknown {
-            self.fault(format!("{key} in the file is no key of this program; see docs/configuration.md"));
+            self.fault(format!(
+                "{key} in the file is no key of this program; see docs/configuration.md"
+            ));
         }
         // Not a fault: Kubernetes puts variables like RAM_FACADE_PORT into every pod beside a service named ram-facade.
         let variables: BTreeSet<_> = self.keys.iter().map(Key::variable).collect();
-        let stray = self.variables.into_keys().filter(|v| v.starts_with("RAM_FACADE_") && !variables.contains(v));
-        Finished { keys: self.keys, faults: self.faults, stray: stray.collect() }
+        let stray = self
+            .variables
+            .into_keys()
+            .filter(|v| v.starts_with("RAM_FACADE_") && !variables.contains(v));
+        Finished {
+            keys: self.keys,
+            faults: self.faults,
+            stray: stray.collect(),
+        }
     }
 }
 
 /// What reading brought up.
 #[derive(Debug)]
-pub struct Finished {
+pub(super) struct Finished {
     /// Every key that was asked for.
-    pub keys: Vec<Key>,
+    pub(super) keys: Vec<Key>,
     /// Everything that is wrong.
-    pub faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
     /// Variables that begin as ours do and are no key.
-    pub stray: Vec<String>,
+    pub(super) stray: Vec<String>,
 }
 
 #[cfg(test)]
@@ -199,7 +236,11 @@ mod tests {
 
     fn reader(file: &str) -> Reader {
         let variables = [("RAM_FACADE_A_B".to_owned(), "2".to_owned())];
-        Reader::new(BTreeMap::from([("c", "3".to_owned())]), variables.into(), Some(file))
+        Reader::new(
+            BTreeMap::from([("c", "3".to_owned())]),
+            variables.into(),
+            Some(file),
+        )
     }
 
     #[test]
@@ -216,7 +257,11 @@ mod tests {
     #[test]
     fn every_fault_is_reported_with_its_key_and_variable() {
         let mut reader = reader("d = \"x\"\ne = 10\nf = 1");
-        let _ = (reader.number("d", 1, 0..=9, ""), reader.number("e", 1, 0..=9, ""), reader.number("c", 1, 0..=9, ""));
+        let _ = (
+            reader.number("d", 1, 0..=9, ""),
+            reader.number("e", 1, 0..=9, ""),
+            reader.number("c", 1, 0..=9, ""),
+        );
 
         let faults: Vec<_> = reader.finish().faults.into_iter().map(|f| f.0).collect();
 

@@ -36,21 +36,33 @@ impl Operation for CreateResourceShare {
         let mut out = Violations::default();
         out.check("name", &input.name, rules::share_name);
         if input.resource_arns.len() > rules::MAX_RESOURCES {
-            out.add("resource_arns", "may have at most 100 entries; attach the others to the share afterwards");
+            out.add(
+                "resource_arns",
+                "may have at most 100 entries; attach the others to the share afterwards",
+            );
         }
         out.check_each("resource_arns", &input.resource_arns, rules::resource_arn);
         out.check_each("principals", &input.principals, rules::principal);
         let services = input.principals.iter().filter(|p| rules::is_service(p)).count();
         if services > 0 && services < input.principals.len() {
-            out.add("principals", "mixes AWS services with other principals; make a share for each kind");
+            out.add(
+                "principals",
+                "mixes AWS services with other principals; make a share for each kind",
+            );
         }
         if services == 0 && !input.sources.is_empty() {
-            out.add("sources", "goes with AWS services as principals only; remove it or name a service");
+            out.add(
+                "sources",
+                "goes with AWS services as principals only; remove it or name a service",
+            );
         }
         if input.sources.iter().any(|s| s.trim().is_empty()) {
             out.add("sources", "has an empty entry; remove it");
         }
-        rules::tags(&mut out, input.tags.iter().map(|t| (t.key.as_str(), t.value.as_str())));
+        rules::tags(
+            &mut out,
+            input.tags.iter().map(|t| (t.key.as_str(), t.value.as_str())),
+        );
         out.check("client_token", &input.client_token, rules::client_token);
         out.check_each("permission_arns", &input.permission_arns, rules::permission_arn);
         out.into_vec()
@@ -99,7 +111,9 @@ impl Operation for CreateResourceShare {
             .set_sources(as_set(&input.sources))
             .set_resource_share_configuration(input.resource_share_configuration.as_ref().map(|c| {
                 types::ResourceShareConfiguration::builder()
-                    .set_retain_sharing_on_account_leave_organization(c.retain_sharing_on_account_leave_organization)
+                    .set_retain_sharing_on_account_leave_organization(
+                        c.retain_sharing_on_account_leave_organization,
+                    )
                     .build()
             }))
             .send()
@@ -108,14 +122,22 @@ impl Operation for CreateResourceShare {
 
         // A success without an ARN proves nothing: it must not be recorded as one.
         let request_id = output.request_id().map(ToOwned::to_owned);
-        let share = output.resource_share.filter(|s| s.resource_share_arn.as_ref().is_some_and(|a| !a.is_empty()));
+        let share = output
+            .resource_share
+            .filter(|s| s.resource_share_arn.as_ref().is_some_and(|a| !a.is_empty()));
         let share = share.ok_or_else(|| error::empty_answer(request_id.as_deref()))?;
-        Ok(CreateResourceShareResponse { resource_share: Some(resource_share(share)), client_token: String::new() })
+        Ok(CreateResourceShareResponse {
+            resource_share: Some(resource_share(share)),
+            client_token: String::new(),
+        })
     }
 }
 
 fn retain_on_leave(input: &CreateResourceShareRequest) -> Option<bool> {
-    input.resource_share_configuration.as_ref()?.retain_sharing_on_account_leave_organization
+    input
+        .resource_share_configuration
+        .as_ref()?
+        .retain_sharing_on_account_leave_organization
 }
 
 /// Sorted and without duplicates, as the fingerprint sees it: RAM compares what it gets under a token, and whether it
@@ -130,7 +152,10 @@ fn as_set(values: &[String]) -> Option<Vec<String>> {
 fn tags_by_key(tags: &[v1::Tag]) -> Option<Vec<types::Tag>> {
     let mut tags: Vec<_> = tags.iter().collect();
     tags.sort_unstable_by_key(|t| &t.key);
-    let tags: Vec<_> = tags.iter().map(|t| types::Tag::builder().key(&t.key).value(&t.value).build()).collect();
+    let tags: Vec<_> = tags
+        .iter()
+        .map(|t| types::Tag::builder().key(&t.key).value(&t.value).build())
+        .collect();
     (!tags.is_empty()).then_some(tags)
 }
 
@@ -143,9 +168,16 @@ fn places(input: &CreateResourceShareRequest) -> Vec<Place<'_>> {
         ("sources", &input.sources),
     ];
     let listed = lists.into_iter().flat_map(|(field, values)| {
-        values.iter().enumerate().map(move |(i, value)| (format!("{field}[{i}]"), value.as_str()))
+        values
+            .iter()
+            .enumerate()
+            .map(move |(i, value)| (format!("{field}[{i}]"), value.as_str()))
     });
-    let tags = input.tags.iter().enumerate().map(|(i, tag)| (format!("tags[{i}].key"), tag.key.as_str()));
+    let tags = input
+        .tags
+        .iter()
+        .enumerate()
+        .map(|(i, tag)| (format!("tags[{i}].key"), tag.key.as_str()));
     listed.chain(tags).collect()
 }
 
@@ -154,9 +186,15 @@ fn resource_share(share: types::ResourceShare) -> v1::ResourceShare {
 
     let status = share.status.as_ref().map(types::ResourceShareStatus::as_str);
     let (status, unrecognized_status) = recognize("RESOURCE_SHARE_STATUS_", status, Status::from_str_name);
-    let feature_set = share.feature_set.as_ref().map(types::ResourceShareFeatureSet::as_str);
-    let (feature_set, unrecognized_feature_set) =
-        recognize("RESOURCE_SHARE_FEATURE_SET_", feature_set, FeatureSet::from_str_name);
+    let feature_set = share
+        .feature_set
+        .as_ref()
+        .map(types::ResourceShareFeatureSet::as_str);
+    let (feature_set, unrecognized_feature_set) = recognize(
+        "RESOURCE_SHARE_FEATURE_SET_",
+        feature_set,
+        FeatureSet::from_str_name,
+    );
     v1::ResourceShare {
         status: status.into(),
         unrecognized_status,
@@ -171,16 +209,24 @@ fn resource_share(share: types::ResourceShare) -> v1::ResourceShare {
             .tags
             .unwrap_or_default()
             .into_iter()
-            .map(|t| v1::Tag { key: t.key.unwrap_or_default(), value: t.value.unwrap_or_default() })
+            .map(|t| v1::Tag {
+                key: t.key.unwrap_or_default(),
+                value: t.value.unwrap_or_default(),
+            })
             .collect(),
         creation_time: share.creation_time.map(timestamp),
         last_updated_time: share.last_updated_time.map(timestamp),
-        resource_share_configuration: share.resource_share_configuration.map(|c| v1::ResourceShareConfiguration {
-            retain_sharing_on_account_leave_organization: c.retain_sharing_on_account_leave_organization,
+        resource_share_configuration: share.resource_share_configuration.map(|c| {
+            v1::ResourceShareConfiguration {
+                retain_sharing_on_account_leave_organization: c.retain_sharing_on_account_leave_organization,
+            }
         }),
     }
 }
 
 fn timestamp(time: aws_smithy_types::DateTime) -> Timestamp {
-    Timestamp { seconds: time.secs(), nanos: i32::try_from(time.subsec_nanos()).unwrap_or(0) }
+    Timestamp {
+        seconds: time.secs(),
+        nanos: i32::try_from(time.subsec_nanos()).unwrap_or(0),
+    }
 }

@@ -32,7 +32,10 @@ impl Operation for ListResourceTypes {
             out.add("max_results", "must be 1 to 500, or unset");
         }
         if v1::ResourceRegionScopeFilter::try_from(input.resource_region_scope).is_err() {
-            out.add("resource_region_scope", "is not a value that this service knows; leave it unset to list all");
+            out.add(
+                "resource_region_scope",
+                "is not a value that this service knows; leave it unset to list all",
+            );
         }
         out.into_vec()
     }
@@ -55,16 +58,27 @@ impl Operation for ListResourceTypes {
             .await
             .map_err(|e| error::failure(e, &ram.target, &[]))?;
         Ok(ListResourceTypesResponse {
-            resource_types: output.resource_types.unwrap_or_default().into_iter().map(resource_type).collect(),
+            resource_types: output
+                .resource_types
+                .unwrap_or_default()
+                .into_iter()
+                .map(resource_type)
+                .collect(),
             next_token: output.next_token.unwrap_or_default(),
         })
     }
 }
 
 fn resource_type(item: types::ServiceNameAndResourceType) -> v1::ServiceNameAndResourceType {
-    let scope = item.resource_region_scope.as_ref().map(types::ResourceRegionScope::as_str);
-    let (scope, unrecognized) =
-        recognize("RESOURCE_REGION_SCOPE_", scope, v1::ResourceRegionScope::from_str_name);
+    let scope = item
+        .resource_region_scope
+        .as_ref()
+        .map(types::ResourceRegionScope::as_str);
+    let (scope, unrecognized) = recognize(
+        "RESOURCE_REGION_SCOPE_",
+        scope,
+        v1::ResourceRegionScope::from_str_name,
+    );
     v1::ServiceNameAndResourceType {
         resource_type: item.resource_type.unwrap_or_default(),
         service_name: item.service_name.unwrap_or_default(),

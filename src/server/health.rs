@@ -13,7 +13,11 @@ use crate::pb::v1::resource_share_service_server::SERVICE_NAME;
 
 /// Tells probes that the server and its service are ready, or not.
 pub(super) async fn set(reporter: &HealthReporter, serving: bool) {
-    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    let status = if serving {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
     reporter.set_service_status("", status).await;
     reporter.set_service_status(SERVICE_NAME, status).await;
 }
@@ -34,9 +38,13 @@ pub async fn ask(address: SocketAddr, service: &str) -> Result<(), String> {
         .connect()
         .await
         .map_err(|e| format!("no connection to {address}: {}", crate::ram::chain(&e)))?;
-    let request = HealthCheckRequest { service: service.to_owned() };
-    let answer =
-        HealthClient::new(channel).check(request).await.map_err(|e| format!("{address}: {}", e.message()))?;
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let answer = HealthClient::new(channel)
+        .check(request)
+        .await
+        .map_err(|e| format!("{address}: {}", e.message()))?;
     match answer.into_inner().status() {
         health_check_response::ServingStatus::Serving => Ok(()),
         other => Err(format!("{address} answers {}", other.as_str_name())),
