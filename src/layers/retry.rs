@@ -117,7 +117,13 @@ impl<Op: Operation> tower::retry::Policy<Execution<Op>, Op::Output, Failure> for
             Err(failure) => failure,
         };
         self.in_doubt |= failure.what_happened() == Effect::Unknown;
-        if let Some(wait) = self.wait_before_next(Op::REPEAT, failure, execution.deadline) {
+        // Nobody waits behind the caller's deadline, but an open outcome is worth settling for the next who asks.
+        let deadline = if self.in_doubt {
+            execution.deadline
+        } else {
+            execution.permitted.call().deadline
+        };
+        if let Some(wait) = self.wait_before_next(Op::REPEAT, failure, deadline) {
             tracing::debug!(
                 attempt = self.attempts,
                 reason = failure.why().row().name,
