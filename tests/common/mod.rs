@@ -229,8 +229,7 @@ pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_REGION", "us-east-1"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("AWS_CONFIG_FILE", "/nonexistent"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent"),
+        ("RAM_FACADE_LOG_FILTER", "warn"),
     ]);
     command.envs(variables.iter().copied());
     command
