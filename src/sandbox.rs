@@ -166,8 +166,6 @@ impl Shared {
     }
 
     fn reset(&self) {
-        let mut world = self.world();
-        world.epoch.cancel();
-        *world = World::new(&self.settings, FaultPlan::default(), &self.end);
+        self.world().reset(&self.settings, &self.end);
     }
 }

@@ -312,15 +312,22 @@ impl StaticTokens {
             let tokens = Arc::clone(&self);
             let look = tokio::task::spawn_blocking(move || {
                 // Before the reading: a change during it shows at the next look.
-                let stamp = Stamp::at(&tokens.path);
-                if must || Some(stamp) != seen {
-                    // The failure is logged, once for each change of the file.
-                    let _ = tokens.reload();
+                let stamp = Some(Stamp::at(&tokens.path));
+                if !must && stamp == seen {
+                    return seen;
                 }
-                stamp
+                match tokens.reload() {
+                    // A file whose text is wrong stays so until it changes; one line in the log is enough.
+                    Ok(())
+                    | Err(LoadError::Parse { .. } | LoadError::Empty { .. } | LoadError::Writable { .. }) => {
+                        stamp
+                    }
+                    // May be over at the next look, and until then a token that was taken away is still good.
+                    Err(LoadError::Read { .. }) => None,
+                }
             });
             match look.await {
-                Ok(stamp) => seen = Some(stamp),
+                Ok(stamp) => seen = stamp,
                 Err(error) => tracing::error!(%error, "could not look at the token file"),
             }
         }
@@ -666,25 +673,57 @@ mod tests {
         assert_ne!(before, after);
     }
 
+    /// Waits until `token` is known.
+    async fn is_known(tokens: &StaticTokens, token: &str) {
+        let credential = format!("Bearer {token}");
+        let known = async {
+            while who(tokens, credential.as_bytes()).is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), known)
+            .await
+            .expect("not read again");
+    }
+
     #[tokio::test]
     async fn a_changed_file_is_read_while_the_server_runs() {
-        let file = Fixture::new(&line("old", "alice"));
+        let file = Fixture::new(&line("first", "alice"));
         let tokens = Arc::new(file.load());
         let shutdown = CancellationToken::new();
         let watching = tokio::spawn(Arc::clone(&tokens).watch(Duration::from_millis(5), shutdown.clone()));
 
-        file.write(&line("new", "alice"));
-        let changed = async {
-            while who(&tokens, b"Bearer new").is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), changed)
-            .await
-            .expect("not read again");
+        file.write(&line("second", "alice"));
+        is_known(&tokens, "second").await;
+        fs::remove_file(&file.path).unwrap();
+        file.write("garbage");
+        file.write(&line("third", "alice"));
+        is_known(&tokens, "third").await;
 
         shutdown.cancel();
         watching.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_hangup_makes_it_read_the_file_at_once() {
+        let file = Fixture::new(&line("first", "alice"));
+        let tokens = Arc::new(file.load());
+        file.write(&line("second", "alice"));
+        let watching =
+            tokio::spawn(Arc::clone(&tokens).watch(Duration::from_secs(3_600), CancellationToken::new()));
+        // The first look is over, and with it the only one of this hour; the signal does not end the process any more.
+        is_known(&tokens, "second").await;
+
+        file.write(&line("third", "alice"));
+        let kill = format!("kill -HUP {}", std::process::id());
+        let sent = std::process::Command::new("sh")
+            .args(["-c", &kill])
+            .status()
+            .unwrap();
+
+        assert!(sent.success());
+        is_known(&tokens, "third").await;
+        watching.abort();
     }
 
     #[test]

@@ -471,14 +471,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_inside_runs_in_the_span_and_can_name_the_caller() {
-        let (level_and_fields, ()) = tokio::join!(
-            line_for(request(), || {
-                Span::current().record("caller", "test/alice");
-                answer_ending("0")
-            }),
-            ready(())
-        );
+        let (_, fields) = line_for(request(), || {
+            Span::current().record("caller", "test/alice");
+            answer_ending("0")
+        })
+        .await;
 
-        assert_eq!(level_and_fields.1["caller"], "test/alice");
+        assert_eq!(fields["caller"], "test/alice");
     }
 }

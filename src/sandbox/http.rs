@@ -51,6 +51,14 @@ pub(super) async fn handle(
     Ok(answer.into_response(cut))
 }
 
+/// What a request asks for.
+enum Step {
+    /// Nothing that could be executed.
+    Answer(Answer),
+    /// An operation.
+    Play(Job),
+}
+
 async fn route(shared: &Arc<Shared>, parts: &Parts, body: Bytes, request_id: Uuid) -> Ending {
     let path = parts.uri.path();
     if let Some(command) = path.strip_prefix(control::PREFIX) {
@@ -58,20 +66,20 @@ async fn route(shared: &Arc<Shared>, parts: &Parts, body: Bytes, request_id: Uui
     }
     // Whether the signature is right is not looked at: every client is this account.
     let signed = parts.headers.contains_key(header::AUTHORIZATION);
-    let job = if path == "/" && parts.method == Method::POST {
+    let step = if path == "/" && parts.method == Method::POST {
         sts_job(shared, signed, &body, request_id)
     } else {
         match operations::find(&parts.method, path) {
             Some(operation) => ram_job(shared, operation, signed, parts, &body),
-            None => Err(Answer::refusal(&Refusal::unknown_operation(
+            None => Step::Answer(Answer::refusal(&Refusal::unknown_operation(
                 parts.method.as_str(),
                 path,
             ))),
         }
     };
-    match job {
-        Err(answer) => Ending::Whole(answer),
-        Ok(job) => shared
+    match step {
+        Step::Answer(answer) => Ending::Whole(answer),
+        Step::Play(job) => shared
             .tasks
             .spawn(play(shared.clone(), job))
             .await
@@ -79,21 +87,22 @@ async fn route(shared: &Arc<Shared>, parts: &Parts, body: Bytes, request_id: Uui
     }
 }
 
-fn sts_job(shared: &Arc<Shared>, signed: bool, body: &[u8], request_id: Uuid) -> Result<Job, Answer> {
+fn sts_job(shared: &Arc<Shared>, signed: bool, body: &[u8], request_id: Uuid) -> Step {
     if !sts::asks_for_identity(body) {
         let message = "Of STS there is GetCallerIdentity only.";
-        return Err(sts::error(400, "InvalidAction", message, request_id));
+        return Step::Answer(sts::error(400, "InvalidAction", message, request_id));
     }
-    shared.world().stats.count_request(sts::NAME);
+    let epoch = shared.world().enter(sts::NAME);
     if !signed {
         let message = "Request is missing Authentication Token";
-        return Err(sts::error(403, "MissingAuthenticationToken", message, request_id));
+        return Step::Answer(sts::error(403, "MissingAuthenticationToken", message, request_id));
     }
     let settings = shared.settings.clone();
     let work = Box::new(move |_: &mut _, _| (sts::identity(&settings, request_id), true));
-    Ok(Job {
+    Step::Play(Job {
         operation: sts::NAME,
         ram: false,
+        epoch,
         work,
     })
 }
@@ -104,10 +113,10 @@ fn ram_job(
     signed: bool,
     parts: &Parts,
     body: &[u8],
-) -> Result<Job, Answer> {
-    shared.world().stats.count_request(operation.name);
+) -> Step {
+    let epoch = shared.world().enter(operation.name);
     if !signed {
-        return Err(Answer::refusal(&Refusal::missing_authentication()));
+        return Step::Answer(Answer::refusal(&Refusal::missing_authentication()));
     }
     let parameters = match operation.method {
         // Such an operation has its parameters in the query string and no body.
@@ -125,9 +134,10 @@ fn ram_job(
             Err(refusal) => (Answer::refusal(&refusal), false),
         }
     });
-    Ok(Job {
+    Step::Play(Job {
         operation: operation.name,
         ram: true,
+        epoch,
         work,
     })
 }

@@ -61,13 +61,15 @@ pub(crate) struct Done {
     pub(crate) executed: bool,
 }
 
+type Run = fn(Map<String, Value>, &Context<'_>, &mut World) -> Result<Done, Refusal>;
+
 /// An operation without its types, as the router needs it.
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) name: &'static str,
     pub(super) method: Method,
     pub(super) path: &'static str,
-    pub(super) run: fn(Map<String, Value>, &Context<'_>, &mut World) -> Result<Done, Refusal>,
+    pub(super) run: Run,
 }
 
 impl Operation {

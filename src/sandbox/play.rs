@@ -26,6 +26,8 @@ pub(super) struct Job {
     pub(super) operation: &'static str,
     /// RAM has a rate limit and latency; STS has neither.
     pub(super) ram: bool,
+    /// The epoch that the request was counted in.
+    pub(super) epoch: CancellationToken,
     pub(super) work: Work,
 }
 
@@ -43,12 +45,12 @@ pub(super) enum Ending {
 
 /// Plays `job`.
 pub(super) async fn play(shared: std::sync::Arc<Shared>, job: Job) -> Ending {
-    let (epoch, latency, verdict) = arrive(&shared, &job);
+    let (operation, epoch) = (job.operation, job.epoch.clone());
+    let (latency, verdict) = judge(&shared, &job);
     if !wait(latency, &epoch).await {
         return Ending::Close;
     }
-    let operation = job.operation;
-    let execute = || execute(&shared, &epoch, job);
+    let execute = || execute(&shared, job);
     let ending = match verdict {
         Verdict::Throttle => Some(Ending::Whole(Answer::refusal(&Refusal::throttled()))),
         Verdict::Pass => execute().map(Ending::Whole),
@@ -87,26 +89,18 @@ pub(super) async fn play(shared: std::sync::Arc<Shared>, job: Job) -> Ending {
     ending.unwrap_or(Ending::Close)
 }
 
-/// Counts the request and decides about it, in the order of arrival.
-fn arrive(shared: &Shared, job: &Job) -> (CancellationToken, Duration, Verdict) {
+/// Decides about the request, in the order of arrival.
+fn judge(shared: &Shared, job: &Job) -> (Duration, Verdict) {
     let now = Moment::now();
     let mut world = shared.world();
     if !job.ram {
-        return (
-            world.epoch.clone(),
-            Duration::ZERO,
-            world.faults.judge_other(job.operation),
-        );
+        return (Duration::ZERO, world.faults.judge_other(job.operation));
     }
     let verdict = world.faults.judge(job.operation, now);
     if verdict == Verdict::Throttle {
         world.stats.throttled += 1;
     }
-    (
-        world.epoch.clone(),
-        Duration::from_millis(world.faults.plan().latency_ms),
-        verdict,
-    )
+    (Duration::from_millis(world.faults.plan().latency_ms), verdict)
 }
 
 /// Waits, and says whether the request's epoch is still on.
@@ -121,9 +115,9 @@ async fn wait(time: Duration, epoch: &CancellationToken) -> bool {
 }
 
 /// Does the work, unless a reset came first: then the request belongs to a world that is gone.
-fn execute(shared: &Shared, epoch: &CancellationToken, job: Job) -> Option<Answer> {
+fn execute(shared: &Shared, job: Job) -> Option<Answer> {
     let mut world = shared.world();
-    if epoch.is_cancelled() {
+    if job.epoch.is_cancelled() {
         return None;
     }
     // Read under the lock, so that time never runs backwards from one execution to the next.

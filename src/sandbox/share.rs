@@ -2,7 +2,10 @@
 //!
 //! Nothing runs in the background: an association's status follows from when it began and what time it is now.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -27,7 +30,7 @@ pub(crate) struct Share {
 }
 
 /// What kind of thing is associated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Principal,
     Resource,
@@ -58,6 +61,11 @@ pub(crate) struct Association {
 }
 
 impl Association {
+    /// What it is, apart from its state. A share has at most one current association of a key.
+    pub(crate) fn key(&self) -> (Kind, String) {
+        (self.kind, self.entity.clone())
+    }
+
     /// The status at `now`, when a change takes `settle` to come into force.
     pub(crate) fn status(&self, now: Moment, settle: Duration) -> &'static str {
         match self.ended {
@@ -124,6 +132,16 @@ impl Share {
         self.associations
             .iter()
             .filter(move |a| a.kind == kind && a.ended.is_none())
+    }
+
+    /// The same associations, whatever their kind, that `wanted` names.
+    pub(crate) fn current_among(
+        &self,
+        wanted: &HashSet<(Kind, String)>,
+    ) -> impl Iterator<Item = &Association> {
+        self.associations
+            .iter()
+            .filter(|a| a.ended.is_none() && wanted.contains(&a.key()))
     }
 
     /// Ends everything.

@@ -13,7 +13,7 @@ pub(crate) struct World {
     pub(super) stats: Stats,
     /// Ends with the next reset, or with the endpoint. A request belongs to the epoch it arrived in and does nothing in
     /// a later one.
-    pub(super) epoch: CancellationToken,
+    epoch: CancellationToken,
 }
 
 impl World {
@@ -26,6 +26,18 @@ impl World {
             stats: Stats::default(),
             epoch: end.child_token(),
         }
+    }
+
+    /// Counts a request and lets it into the epoch.
+    pub(super) fn enter(&mut self, operation: &str) -> CancellationToken {
+        self.stats.count_request(operation);
+        self.epoch.clone()
+    }
+
+    /// Begins a new epoch with nothing in it.
+    pub(super) fn reset(&mut self, settings: &Settings, end: &CancellationToken) {
+        self.epoch.cancel();
+        *self = Self::new(settings, FaultPlan::default(), end);
     }
 
     /// The counts as they are now.

@@ -1,6 +1,6 @@
 //! What a fault plan does to a client, and what is left behind.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_ram::{
     config::timeout::TimeoutConfig,
@@ -111,21 +111,32 @@ async fn a_truncated_answer_has_its_head() {
     assert_eq!(counts, (1, 1, 1));
 }
 
+fn raw_answer(body: &str, execute: bool) -> RawAnswer {
+    let (body, headers) = (body.to_owned(), BTreeMap::new());
+    RawAnswer {
+        http_status: 200,
+        body,
+        content_type: None,
+        headers,
+        execute,
+    }
+}
+
 #[tokio::test]
 async fn any_answer_can_be_given_with_and_without_execution() {
-    let raw = |body: &str, execute| {
-        let body = body.to_owned();
-        Fault::Answer(RawAnswer {
-            http_status: 200,
-            body,
-            content_type: None,
-            headers: Default::default(),
-            execute,
-        })
-    };
+    let raw = |body, execute| Fault::Answer(raw_answer(body, execute));
     let (answer, counts) = under(raw("{}", true)).await;
     assert_eq!(answer.unwrap(), None, "an answer without a share");
     assert_eq!(counts, (1, 1, 1));
+
+    // A status that has no body by the rules of HTTP.
+    let empty = RawAnswer {
+        http_status: 204,
+        body: "x".to_owned(),
+        ..raw_answer("", false)
+    };
+    let (answer, _) = under(Fault::Answer(empty)).await;
+    assert_eq!(answer.unwrap(), None);
 
     let (answer, counts) = under(raw("<html>", false)).await;
     assert!(matches!(answer, Err(SdkError::ServiceError(_))));
@@ -209,7 +220,6 @@ async fn a_reset_ends_a_held_request_and_a_delayed_one_leaves_no_share() {
     eventually("the first request is held", || counts(&sandbox) == (1, 1, 1)).await;
     let delayed = tokio::spawn(named(&client).send());
     eventually("the second request is delayed", || counts(&sandbox).0 == 2).await;
-    tokio::task::yield_now().await;
 
     sandbox.reset();
 

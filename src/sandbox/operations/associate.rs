@@ -1,5 +1,7 @@
 //! `AssociateResourceShare`: adds resources, principals and sources to a share. What is there already is no fault.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -75,27 +77,12 @@ impl Action for AssociateResourceShare {
         let sources = validate::sources(&sources, &all)?;
 
         let named = create::associations(resources, principals, sources, context);
-        let same =
-            |one: &Association, other: &Association| one.kind == other.kind && one.entity == other.entity;
-        let is_current = |new: &Association| {
-            share
-                .associations
-                .iter()
-                .any(|a| a.ended.is_none() && same(a, new))
-        };
-        let views_of = |share: &crate::sandbox::share::Share, named: &[(Kind, String)]| -> Vec<Value> {
-            let current = share.associations.iter().filter(|a| a.ended.is_none());
-            current
-                .filter(|a| {
-                    named
-                        .iter()
-                        .any(|(kind, entity)| *kind == a.kind && *entity == a.entity)
-                })
-                .map(|a| a.view(share, now, settings.settle))
-                .collect()
-        };
-        let names: Vec<_> = named.iter().map(|a| (a.kind, a.entity.clone())).collect();
-        let fresh: Vec<_> = named.into_iter().filter(|new| !is_current(new)).collect();
+        let keys: HashSet<_> = named.iter().map(Association::key).collect();
+        let there: HashSet<_> = share.current_among(&keys).map(Association::key).collect();
+        let fresh: Vec<_> = named
+            .into_iter()
+            .filter(|new| !there.contains(&new.key()))
+            .collect();
         settings.quotas.check_growth(share, &fresh)?;
 
         let numbered: Vec<_> = fresh
@@ -108,6 +95,10 @@ impl Action for AssociateResourceShare {
         let share = super::active(shares, &arn)?;
         share.associations.extend(numbered);
         share.updated = now;
-        Ok(json!({ "resourceShareAssociations": views_of(share, &names) }))
+        let views: Vec<_> = share
+            .current_among(&keys)
+            .map(|a| a.view(share, now, settings.settle))
+            .collect();
+        Ok(json!({ "resourceShareAssociations": views }))
     }
 }

@@ -1,5 +1,7 @@
 //! `DisassociateResourceShare`: takes resources, principals and sources out of a share.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,12 +24,12 @@ impl Action for DisassociateResourceShare {
     const PATH: &'static str = "/disassociateresourceshare";
     const TAKES_TOKEN: bool = true;
     type Input = Input;
-    type Checked = (String, Vec<(Kind, String)>);
+    type Checked = (String, HashSet<(Kind, String)>);
 
     fn check(input: Input, _: &Context<'_>) -> Result<Self::Checked, Refusal> {
         let arn = input.resource_share_arn.unwrap_or_default();
         validate::share_arn(&arn)?;
-        let named: Vec<_> = [
+        let named: HashSet<_> = [
             (Kind::Resource, input.resource_arns),
             (Kind::Principal, input.principals),
             (Kind::Source, input.sources),
@@ -55,8 +57,10 @@ impl Action for DisassociateResourceShare {
     ) -> Result<Value, Refusal> {
         let Context { settings, now } = *context;
         let share = super::active(shares, &arn)?;
-        for (kind, entity) in &named {
-            let Some(current) = share.current(*kind).find(|a| a.entity == *entity) else {
+        let there: HashMap<_, _> = share.current_among(&named).map(|a| (a.key(), a)).collect();
+        for key in &named {
+            let (_, entity) = key;
+            let Some(current) = there.get(key) else {
                 return Err(Refusal::unknown_resource(format!(
                     "{entity} is not associated with {arn}."
                 )));
@@ -69,14 +73,11 @@ impl Action for DisassociateResourceShare {
             }
         }
 
-        let mut ended = Vec::new();
+        let mut ended = HashSet::new();
         for association in share.associations.iter_mut().filter(|a| a.ended.is_none()) {
-            if named
-                .iter()
-                .any(|(kind, entity)| *kind == association.kind && *entity == association.entity)
-            {
+            if named.contains(&association.key()) {
                 association.ended = Some(now);
-                ended.push(association.number);
+                ended.insert(association.number);
             }
         }
         share.updated = now;
