@@ -128,7 +128,7 @@ mod tests {
         }
 
         async fn send(_: &aws_sdk_ram::Client, _: &Input, _: &UpstreamToken) -> Result<Output, Failure> {
-            unreachable!("nothing inside calls it")
+            panic!("nothing inside calls it")
         }
     }
 
