@@ -133,6 +133,25 @@ impl Failure {
         self
     }
 
+    /// An earlier attempt may have taken effect: a later refusal does not settle that, and becomes `OUTCOME_UNKNOWN`
+    /// with its reason as `cause`. A failure that leaves the outcome open by itself stays what it is.
+    #[must_use]
+    pub fn in_doubt(mut self) -> Self {
+        if self.parts.effect == Effect::Unknown {
+            return self;
+        }
+        let cause = self.parts.reason.row().name;
+        self.parts.reason = Reason::OutcomeUnknown;
+        self.parts.effect = Effect::Unknown;
+        self.parts.advice = Advice::After(DOUBT_RETRY_DELAY);
+        self.parts.message = format!(
+            "an earlier attempt may have taken effect, and the last one ended with {cause}; send the request again \
+             with its client token"
+        );
+        self.parts.details = ErrorDetails::new();
+        self.metadata("cause", cause)
+    }
+
     /// Why it failed.
     #[must_use]
     pub fn why(&self) -> Reason {
@@ -165,7 +184,7 @@ impl Failure {
 
     /// The cause, for the log.
     #[must_use]
-    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.parts.source.as_deref()
     }
 
@@ -187,6 +206,8 @@ impl Failure {
     fn retry_delay(&self) -> Option<Duration> {
         match self.parts.advice {
             Advice::After(delay) if !self.is_open_without_token() => Some(delay.max(MIN_RETRY_DELAY)),
+            // Worth one more attempt of ours; the caller is invited where its client would retry anyway.
+            Advice::Once if self.code() == Code::Unavailable => Some(DOUBT_RETRY_DELAY),
             Advice::After(_) | Advice::Once | Advice::Never => None,
         }
     }
@@ -230,6 +251,9 @@ impl Failure {
         Status::with_error_details_and_metadata(self.code(), parts.message.clone(), details, headers)
     }
 }
+
+/// How long to wait before an open outcome is asked about again.
+const DOUBT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Least delay that a RetryInfo names. A reader that takes zero for "at once" would make a hot loop of it.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);

@@ -2,9 +2,20 @@
 //!
 //! The HTTP ring is composed in `server.rs`, the call ring in `stack.rs`.
 
+pub mod attempt;
+pub mod authenticate;
 pub mod authorize;
+pub mod catch_panic;
+pub mod deadline;
 pub mod dry_run;
+pub mod explain;
+pub mod grpc_request;
 pub mod idempotency;
+pub mod in_flight;
+pub mod request_id;
+pub mod retry;
+pub mod trace;
+pub mod wire;
 
 use tokio::time::Instant;
 

@@ -1,2 +1,5 @@
-//! The command line entry.
-fn main() {}
+//! The command line entry: see `ram_facade::cli`.
+
+fn main() -> std::process::ExitCode {
+    ram_facade::cli::main()
+}

@@ -10,6 +10,7 @@ use tonic_types::FieldViolation;
 use crate::{
     failure::Failure,
     idempotency::{CanonicalWriter, UpstreamToken},
+    ram::Ram,
 };
 
 /// Whether sending an operation again can do its work twice.
@@ -65,7 +66,7 @@ pub trait Operation: Sized + Send + Sync + 'static {
     /// # Cancellation
     /// Dropping the future aborts the HTTP exchange. RAM may have executed the request all the same.
     fn send(
-        ram: &aws_sdk_ram::Client,
+        ram: &Ram,
         input: &Self::Input,
         token: &UpstreamToken,
     ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;

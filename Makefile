@@ -1,0 +1,43 @@
+# `make` prints what there is. Tools beyond Rust itself are installed into .tools/ when a target needs them.
+
+BUF := $(CURDIR)/.tools/npm/node_modules/.bin/buf
+DENY := .tools/bin/cargo-deny
+PYTEST := .tools/venv/bin/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-rust test-clients check fmt bench clean
+
+help: ## prints this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## builds and starts the service on 127.0.0.1:50051 with an embedded RAM, no AWS account needed
+	cargo run --locked -- serve --sandbox
+
+test: test-rust test-clients ## runs every test, installing what they need
+
+test-rust: ## runs the Rust tests alone: no Python, Node, Go or network
+	cargo test --locked
+
+test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC against the built binary
+	scripts/tools.sh python grpcurl
+	cargo build --locked
+	$(PYTEST) tests/real_clients
+
+check: ## checks format, lints, documentation, the contract and the dependencies
+	cargo fmt --all -- --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	scripts/tools.sh buf cargo-deny
+	cd proto && $(BUF) lint
+	$(DENY) --locked check --hide-inclusion-graph licenses bans sources
+	scripts/advisories.sh
+
+fmt: ## formats the code
+	cargo fmt --all
+
+bench: ## runs the benchmarks
+	cargo bench --locked
+
+clean: ## removes what was built and the installed tools
+	cargo clean
+	rm -rf .tools

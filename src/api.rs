@@ -1,0 +1,109 @@
+//! The gRPC edge: from a decoded request to a [`Call`], and from a [`Failure`] to a status.
+
+pub mod codec;
+
+use std::sync::Arc;
+
+use prost_types::Timestamp;
+use tonic::{Request, Response, Status, metadata::MetadataValue};
+
+use crate::{
+    call::{Answer, Call, Caller},
+    clock::UnixMillis,
+    failure::{Failure, Reason},
+    layers::deadline::Deadline,
+    operation::Operation,
+    stack::Stack,
+};
+
+/// Serves every unary method of the contract.
+#[derive(Clone)]
+pub struct Api {
+    stack: Stack,
+}
+
+impl Api {
+    /// Serves through `stack`.
+    #[must_use]
+    pub fn new(stack: Stack) -> Self {
+        Self { stack }
+    }
+
+    /// Runs one rpc.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT with every violation, or whatever the stack answers.
+    ///
+    /// # Cancellation
+    /// As [`Stack::run`].
+    pub async fn unary<Op: Operation>(
+        &self,
+        request: Request<Op::Input>,
+    ) -> Result<Response<Op::Output>, Status> {
+        let request_id = request_id(&request);
+        let target = &self.stack.ram().target;
+        self.run::<Op>(request).await.map(respond).map_err(|failure| {
+            let failure = failure
+                .metadata("operation", Op::NAME)
+                .metadata("region", &target.region);
+            log(&failure);
+            failure.to_status(request_id.as_deref())
+        })
+    }
+
+    async fn run<Op: Operation>(&self, request: Request<Op::Input>) -> Result<Answer<Op::Output>, Failure> {
+        let (_, extensions, input) = request.into_parts();
+        let violations = Op::validate(&input);
+        if !violations.is_empty() {
+            return Err(Failure::invalid(Reason::InvalidRequest, violations));
+        }
+        // Both are put there by the HTTP ring. Without them nobody proved who calls: fail closed.
+        let caller = extensions.get::<Caller>().ok_or_else(not_composed)?;
+        let Deadline(deadline) = extensions.get::<Deadline>().ok_or_else(not_composed)?;
+        let call = Call::<Op> {
+            caller: caller.clone(),
+            target: Arc::clone(&self.stack.ram().target),
+            deadline: *deadline,
+            input: Arc::new(input),
+        };
+        self.stack.run(call).await
+    }
+}
+
+fn not_composed() -> Failure {
+    Failure::new(Reason::Internal, "internal error")
+}
+
+fn request_id<T>(request: &Request<T>) -> Option<String> {
+    request
+        .metadata()
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok())
+        .map(ToOwned::to_owned)
+}
+
+fn respond<Output>(answer: Answer<Output>) -> Response<Output> {
+    let mut response = Response::new(answer.output);
+    if let Some(recorded_at) = answer.replayed {
+        let metadata = response.metadata_mut();
+        metadata.insert("idempotency-replayed", MetadataValue::from_static("true"));
+        if let Ok(time) = rfc3339(recorded_at).parse() {
+            metadata.insert("idempotency-recorded-at", time);
+        }
+    }
+    response
+}
+
+fn rfc3339(time: UnixMillis) -> String {
+    let seconds = i64::try_from(time / 1000).unwrap_or(i64::MAX);
+    Timestamp { seconds, nanos: 0 }.to_string()
+}
+
+/// Says in the log what the caller must not see. The call's own line is written by `layers::trace`.
+fn log(failure: &Failure) {
+    let reason = failure.why().row().name;
+    tracing::Span::current().record("reason", reason);
+    if let Some(cause) = failure.cause() {
+        tracing::debug!(reason, cause = crate::ram::chain(cause), "cause");
+    }
+}

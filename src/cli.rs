@@ -1,0 +1,312 @@
+//! The command line: `serve`, `sandbox`, `check-config`, `healthcheck`.
+//!
+//! Exit codes: 0 after a drain, 2 for bad usage or configuration, 1 for the rest.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    config::{Config, Fault, Sources, reference},
+    sandbox::{FaultPlan, Sandbox, Settings},
+    server::{self, Server, StartError, connections::Drained, health},
+    telemetry,
+};
+
+/// AWS Resource Access Manager as a gRPC service.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve gRPC.
+    Serve(Serve),
+    /// Serve the embedded RAM alone, for SDKs and tools.
+    Sandbox(Alone),
+    /// Check the configuration that `serve` would use, and report every fault.
+    CheckConfig(Check),
+    /// Ask a running server for its health; exit code 0 when it serves.
+    Healthcheck(Health),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Configuration file (TOML); also RAM_FACADE_CONFIG.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Use an embedded RAM instead of AWS's; without authentication, on loopback only.
+    #[arg(long)]
+    sandbox: bool,
+    /// Where gRPC is served [default: 127.0.0.1:50051].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where the embedded RAM listens [default: a free loopback port].
+    #[arg(long, value_name = "ADDR")]
+    sandbox_listen: Option<String>,
+    /// Another endpoint for RAM and STS.
+    #[arg(long, value_name = "URL")]
+    ram_endpoint: Option<String>,
+    /// Idempotency store: a file, or `:memory:`.
+    #[arg(long, value_name = "PATH")]
+    store: Option<String>,
+    /// File with the SHA-256 of every bearer token and its caller's name.
+    #[arg(long, value_name = "FILE")]
+    auth_tokens_file: Option<String>,
+    /// Serve everybody, on loopback only.
+    #[arg(long)]
+    insecure_no_auth: bool,
+    /// Form of the log lines: text or json.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Alone {
+    /// Where it listens.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Fault plan to begin with (JSON; see docs/sandbox.md).
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    serve: Serve,
+    /// Print the reference of all keys instead.
+    #[arg(long)]
+    reference: bool,
+}
+
+#[derive(Debug, Args)]
+struct Health {
+    /// The server's address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    address: SocketAddr,
+    /// The service to ask for; empty asks for the server.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    service: String,
+}
+
+/// Why a command ends with an exit code other than 0.
+enum End {
+    /// Bad usage or configuration.
+    Usage(Vec<String>),
+    /// Anything else.
+    Failed(String),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<StartError> for End {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Tokens(_) => Self::Usage(vec![error.to_string()]),
+            StartError::Listen(..) | StartError::Ram(_) | StartError::Store(_) | StartError::Contract(_) => {
+                Self::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(End::from(error)),
+    };
+    runtime
+        .block_on(run(command))
+        .map_or_else(report, |()| ExitCode::SUCCESS)
+}
+
+fn report(end: End) -> ExitCode {
+    let mut err = io::stderr().lock();
+    match end {
+        End::Usage(faults) => {
+            for fault in faults {
+                let _ = writeln!(err, "error: {fault}");
+            }
+            ExitCode::from(2)
+        }
+        End::Failed(why) => {
+            let _ = writeln!(err, "error: {why}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn say(line: &str) {
+    // A closed standard output is no reason to stop serving.
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+async fn run(command: Command) -> Result<(), End> {
+    match command {
+        Command::Serve(flags) => serve(read_config(&flags)?).await,
+        Command::Sandbox(flags) => sandbox(flags).await,
+        Command::CheckConfig(flags) if flags.reference => {
+            let _ = write!(io::stdout().lock(), "{}", reference());
+            Ok(())
+        }
+        Command::CheckConfig(flags) => {
+            let config = read_config(&flags.serve)?;
+            let faults = server::check(&config);
+            if !faults.is_empty() {
+                return Err(End::Usage(faults));
+            }
+            say("the configuration is valid");
+            Ok(())
+        }
+        Command::Healthcheck(flags) => {
+            health::ask(flags.address, &flags.service)
+                .await
+                .map_err(End::Failed)?;
+            say("SERVING");
+            Ok(())
+        }
+    }
+}
+
+fn read_config(flags: &Serve) -> Result<Config, End> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command line and the environment are read here"
+    )]
+    let file = flags
+        .config
+        .clone()
+        .or_else(|| std::env::var_os("RAM_FACADE_CONFIG").map(PathBuf::from));
+    let file = match file {
+        Some(path) => Some(
+            fs::read_to_string(&path)
+                .map_err(|e| End::Usage(vec![format!("cannot read the file {}: {e}", path.display())]))?,
+        ),
+        None => None,
+    };
+    let switch = |on: bool| on.then(|| "true".to_owned());
+    let given = [
+        ("listen", flags.listen.clone()),
+        ("store", flags.store.clone()),
+        ("insecure_no_auth", switch(flags.insecure_no_auth)),
+        ("auth.tokens_file", flags.auth_tokens_file.clone()),
+        ("sandbox.enabled", switch(flags.sandbox)),
+        ("sandbox.listen", flags.sandbox_listen.clone()),
+        ("ram.endpoint", flags.ram_endpoint.clone()),
+        ("log.format", flags.log_format.clone()),
+    ];
+    let flags: BTreeMap<_, _> = given
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
+    Config::read(Sources::with_environment(flags, file))
+        .map_err(|faults| End::Usage(faults.into_iter().map(|Fault(text)| text).collect()))
+}
+
+async fn serve(config: Config) -> Result<(), End> {
+    telemetry::start(&config.log);
+    let mut stop = StopSignals::listen()?;
+    let server = tokio::select! {
+        server = Server::start(config) => server?,
+        () = stop.first() => return Ok(()),
+    };
+    if let Some(sandbox) = server.sandbox() {
+        say(&format!("sandbox listening on {}", sandbox.url()));
+    }
+    say(&format!("listening on {}", server.address()));
+    if server.sandbox().is_some() {
+        say("try:");
+        say(&format!(
+            "  grpcurl -plaintext -d '{{\"name\": \"demo\", \"client_token\": \"first-share\"}}' {} \
+             ramfacade.v1.ResourceShareService/Create",
+            server.address()
+        ));
+    }
+
+    stop.first().await;
+    let drained = tokio::select! {
+        drained = server.stop() => drained,
+        () = stop.first() => return Err(End::Failed("stopped by a second signal before the drain ended".to_owned())),
+    };
+    match drained {
+        Drained::Cleanly => Ok(()),
+        // The deadline is part of the contract: what did not end within it was cut, as announced.
+        Drained::Cut(connections) => {
+            tracing::warn!(
+                connections,
+                "the drain deadline cut connections that were still open"
+            );
+            Ok(())
+        }
+    }
+}
+
+async fn sandbox(flags: Alone) -> Result<(), End> {
+    telemetry::start(&telemetry::Settings::default());
+    let faults = match flags.faults {
+        Some(path) => fs::read_to_string(&path)
+            .map_err(|e| e.to_string())
+            .and_then(|text| FaultPlan::from_json(&text))
+            .map_err(|e| End::Usage(vec![format!("{}: {e}", path.display())]))?,
+        None => FaultPlan::default(),
+    };
+    if !flags.listen.ip().is_loopback() {
+        return Err(End::Usage(vec![
+            "--listen: the sandbox checks nobody and listens on loopback only".to_owned(),
+        ]));
+    }
+    let mut stop = StopSignals::listen()?;
+    let sandbox = Sandbox::start(
+        flags.listen,
+        Settings {
+            faults,
+            ..Settings::default()
+        },
+    )
+    .await?;
+    say(&format!("sandbox listening on {}", sandbox.url()));
+    stop.first().await;
+    sandbox.stop().await;
+    Ok(())
+}
+
+/// SIGTERM, as supervisors send it, and SIGINT, as a terminal does.
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn first(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

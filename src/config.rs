@@ -1,0 +1,581 @@
+//! Gathers every module's settings from flags, environment and file, and reports every fault at once.
+//!
+//! This file is the list of keys; what a setting means in full stands at its field. `docs/configuration.md` is made from
+//! the list, and a test keeps it current.
+
+mod reader;
+
+use std::{
+    collections::BTreeMap, fmt::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr,
+};
+
+use crate::{
+    layers::{attempt, deadline, idempotency, in_flight, retry},
+    ram, rules, sandbox,
+    server::connections,
+    telemetry,
+};
+
+use reader::Reader;
+pub use reader::{Fault, Key};
+
+/// Where the records of the idempotency store live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In this process: gone with it.
+    Memory,
+    /// In a SQLite file of this name.
+    File(PathBuf),
+}
+
+impl FromStr for Store {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "" => Err(()),
+            ":memory:" => Ok(Self::Memory),
+            // Kept for a store that replicas share; a file of that name is nobody's wish.
+            url if url.contains("://") => Err(()),
+            path => Ok(Self::File(path.into())),
+        }
+    }
+}
+
+/// How callers prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// Bearer tokens whose hashes stand in this file.
+    StaticTokens(PathBuf),
+    /// Everybody is the same anonymous caller. Loopback only.
+    Nobody,
+}
+
+/// The embedded RAM.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How it behaves.
+    pub settings: sandbox::Settings,
+}
+
+/// Everything that `serve` needs, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// The embedded RAM, if it is to be used instead of AWS's.
+    pub sandbox: Option<Sandbox>,
+    /// How callers prove who they are.
+    pub authentication: Authentication,
+    /// Where idempotency records live.
+    pub store: Store,
+    /// How RAM is reached.
+    pub ram: ram::Settings,
+    /// The accept loop.
+    pub connections: connections::Settings,
+    /// The cap on calls in flight.
+    pub in_flight: in_flight::Settings,
+    /// Deadlines.
+    pub deadline: deadline::Settings,
+    /// Records of intents.
+    pub idempotency: idempotency::Settings,
+    /// Retries.
+    pub retry: retry::Settings,
+    /// Attempts.
+    pub attempt: attempt::Settings,
+    /// Logs.
+    pub log: telemetry::Settings,
+    /// Variables that look like ours and mean nothing: worth a warning.
+    pub stray_variables: Vec<String>,
+}
+
+/// The texts that a configuration is read from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Flags of the command line by the key that they set.
+    pub flags: BTreeMap<&'static str, String>,
+    /// The environment.
+    pub variables: BTreeMap<String, String>,
+    /// The text of the file.
+    pub file: Option<String>,
+}
+
+impl Sources {
+    /// The flags given and the environment of this process.
+    #[must_use]
+    pub fn with_environment(flags: BTreeMap<&'static str, String>, file: Option<String>) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the module that reads the environment"
+        )]
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self {
+            flags,
+            variables,
+            file,
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// Every fault, each naming its key and variable.
+    pub fn read(sources: Sources) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(sources.flags, sources.variables, sources.file.as_deref());
+        let config = read(&mut reader);
+        let finished = reader.finish();
+        match config {
+            Some(config) if finished.faults.is_empty() => Ok(Self {
+                stray_variables: finished.stray,
+                ..config
+            }),
+            _ => Err(finished.faults),
+        }
+    }
+}
+
+const ADDRESS: &str = "an address with a port, like 127.0.0.1:50051";
+
+/// Reads every key. `None` when something without which there is no configuration is missing; the fault is noted.
+fn read(r: &mut Reader) -> Option<Config> {
+    let default_listen = SocketAddr::from(([127, 0, 0, 1], 50051));
+    let listen = r.or_default(
+        "listen",
+        default_listen,
+        ADDRESS,
+        "Where gRPC is served. Port 0 takes a free one.",
+    );
+    let store = r.optional(
+        "store",
+        "a file path or `:memory:`",
+        "Where the idempotency records live. `:memory:` forgets them with the process. With the sandbox the default is \
+         `:memory:`; without, there is none.",
+    );
+    let insecure = r.or_default(
+        "insecure_no_auth",
+        false,
+        "true or false",
+        "Serves everybody, on loopback addresses only.",
+    );
+    let tokens = r.optional::<PathBuf>(
+        "auth.tokens_file",
+        "a file path",
+        "File with a line `SHA-256-of-token caller-name` for each bearer token. Reread when it changes and on SIGHUP.",
+    );
+    let sandbox = read_sandbox(r);
+    let ram = read_ram(r);
+
+    let config = Config {
+        authentication: authentication(r, listen, insecure, tokens, sandbox.is_some()),
+        store: match (store, &sandbox) {
+            (Some(store), _) => Some(store),
+            (None, Some(_)) => Some(Store::Memory),
+            (None, None) => {
+                r.fault(
+                    "store (RAM_FACADE_STORE) is not set: name a file that survives restarts, or `:memory:` to forget \
+                     on restart which requests were served",
+                );
+                None
+            }
+        }?,
+        listen,
+        sandbox,
+        ram,
+        connections: read_connections(r),
+        in_flight: in_flight::Settings {
+            max_calls: r.number(
+                "in_flight.max_calls",
+                in_flight::Settings::default().max_calls,
+                1..=100_000,
+                "Most calls in flight; further ones are refused with UNAVAILABLE.",
+            ),
+        },
+        deadline: read_deadline(r),
+        idempotency: read_idempotency(r),
+        retry: read_retry(r),
+        attempt: read_attempt(r),
+        log: read_log(r),
+        stray_variables: Vec::new(),
+    };
+    Some(config)
+}
+
+/// Nobody gets in by default, and what is open to everybody is open on loopback only.
+fn authentication(
+    r: &mut Reader,
+    listen: SocketAddr,
+    insecure: bool,
+    tokens: Option<PathBuf>,
+    sandbox: bool,
+) -> Authentication {
+    match tokens {
+        Some(_) if insecure => {
+            r.fault("auth.tokens_file and insecure_no_auth exclude each other; remove one");
+            Authentication::Nobody
+        }
+        Some(file) => Authentication::StaticTokens(file),
+        None => {
+            if !insecure && !sandbox {
+                r.fault(
+                    "no authentication: set auth.tokens_file (RAM_FACADE_AUTH_TOKENS_FILE), or insecure_no_auth \
+                     (--insecure-no-auth) to serve everybody on loopback",
+                );
+            } else if !listen.ip().is_loopback() {
+                r.fault(format!(
+                    "listen (RAM_FACADE_LISTEN) is `{listen}`, but without authentication only loopback addresses are \
+                     served; set auth.tokens_file or listen on 127.0.0.1"
+                ));
+            }
+            Authentication::Nobody
+        }
+    }
+}
+
+fn read_sandbox(r: &mut Reader) -> Option<Sandbox> {
+    let on = r.or_default(
+        "sandbox.enabled",
+        false,
+        "true or false",
+        "Uses an embedded RAM instead of AWS's.",
+    );
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listen = r.or_default(
+        "sandbox.listen",
+        any,
+        ADDRESS,
+        "Where the embedded RAM listens. Port 0 takes a free one.",
+    );
+    let default = sandbox::Settings::default();
+    let settle = r.millis(
+        "sandbox.settle_ms",
+        default.settle,
+        0..=600_000,
+        "How long its associations take to settle.",
+    );
+    if on && !listen.ip().is_loopback() {
+        r.fault(format!(
+            "sandbox.listen (RAM_FACADE_SANDBOX_LISTEN) is `{listen}`; the sandbox checks nobody and listens on loopback \
+             only"
+        ));
+    }
+    on.then_some(Sandbox {
+        listen,
+        settings: sandbox::Settings { settle, ..default },
+    })
+}
+
+fn read_ram(r: &mut Reader) -> ram::Settings {
+    let default = ram::Settings::default();
+    let settings = ram::Settings {
+        endpoint: r.optional(
+            "ram.endpoint",
+            "a URL",
+            "Endpoint of RAM and STS instead of AWS's own.",
+        ),
+        sts_endpoint: r.optional(
+            "ram.sts_endpoint",
+            "a URL",
+            "Endpoint of STS, when it differs from ram.endpoint.",
+        ),
+        region: r.optional(
+            "ram.region",
+            "a Region",
+            "AWS Region. Unset: AWS_REGION or the profile's.",
+        ),
+        account: r.optional(
+            "ram.account",
+            "12 digits",
+            "Account of the credentials. Unset: asked of STS at start.",
+        ),
+        connect_timeout: r.millis(
+            "ram.connect_timeout_ms",
+            default.connect_timeout,
+            100..=10_000,
+            "Longest time to open a connection to RAM.",
+        ),
+    };
+    for (key, url) in [
+        ("ram.endpoint", &settings.endpoint),
+        ("ram.sts_endpoint", &settings.sts_endpoint),
+    ] {
+        let is_url = |u: &String| {
+            u.parse::<http::Uri>()
+                .is_ok_and(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some())
+        };
+        if url.as_ref().is_some_and(|u| !is_url(u)) {
+            r.fault(format!(
+                "{key} must be a URL like https://ram.eu-west-1.amazonaws.com"
+            ));
+        }
+    }
+    if settings.account.as_ref().is_some_and(|a| !rules::is_account(a)) {
+        r.fault("ram.account (RAM_FACADE_RAM_ACCOUNT) must have 12 digits");
+    }
+    settings
+}
+
+fn read_connections(r: &mut Reader) -> connections::Settings {
+    let default = connections::Settings::default();
+    connections::Settings {
+        max_connections: r.number(
+            "connections.max",
+            default.max_connections,
+            1..=100_000,
+            "Most connections; further ones are closed at once.",
+        ),
+        max_connections_per_ip: r.number(
+            "connections.per_ip",
+            default.max_connections_per_ip,
+            1..=100_000,
+            "Most connections from one address.",
+        ),
+        preface_timeout: r.millis(
+            "connections.preface_timeout_ms",
+            default.preface_timeout,
+            10..=60_000,
+            "How long a new connection may take to begin HTTP/2.",
+        ),
+        max_age: r.seconds(
+            "connections.max_age_s",
+            default.max_age,
+            1..=86_400,
+            "When a connection is asked to end, give or take a tenth, so that clients spread over replicas.",
+        ),
+        max_age_grace: r.seconds(
+            "connections.max_age_grace_s",
+            default.max_age_grace,
+            1..=3_600,
+            "How long calls of such a connection may still take.",
+        ),
+        drain: r.millis(
+            "connections.drain_ms",
+            default.drain,
+            0..=600_000,
+            "How long calls may still take after SIGTERM or SIGINT. Keep it under the supervisor's own limit.",
+        ),
+        ..default
+    }
+}
+
+fn read_deadline(r: &mut Reader) -> deadline::Settings {
+    let default = deadline::Settings::default();
+    let settings = deadline::Settings {
+        default: r.millis(
+            "deadline.default_ms",
+            default.default,
+            100..=600_000,
+            "Deadline of calls that send none.",
+        ),
+        max: r.millis(
+            "deadline.max_ms",
+            default.max,
+            100..=600_000,
+            "Longest deadline; longer ones are shortened to it.",
+        ),
+    };
+    if settings.default > settings.max {
+        r.fault("deadline.default_ms is greater than deadline.max_ms");
+    }
+    settings
+}
+
+fn read_idempotency(r: &mut Reader) -> idempotency::Settings {
+    let default = idempotency::Settings::default();
+    let settings = idempotency::Settings {
+        require_client_token: r.or_default(
+            "idempotency.require_client_token",
+            default.require_client_token,
+            "true or false",
+            "Refuses writes without a client token.",
+        ),
+        ttl: r.seconds(
+            "idempotency.ttl_s",
+            default.ttl,
+            3_600..=604_800,
+            "How long an answer can be replayed.",
+        ),
+        token_memory: r.seconds(
+            "idempotency.token_memory_s",
+            default.token_memory,
+            600..=86_400,
+            "How long RAM remembers a client token. A request is resent only while it surely does.",
+        ),
+        ..default
+    };
+    for (field, fault) in settings.faults() {
+        r.fault(format!("idempotency.{field} {fault}"));
+    }
+    settings
+}
+
+fn read_retry(r: &mut Reader) -> retry::Settings {
+    let default = retry::Settings::default();
+    let attempts = r.number(
+        "retry.max_attempts",
+        default.max_attempts.get(),
+        1..=10,
+        "Most attempts of one call, the first included.",
+    );
+    retry::Settings {
+        max_attempts: NonZeroU32::new(attempts).unwrap_or(default.max_attempts),
+        backoff: r.millis(
+            "retry.backoff_ms",
+            default.backoff,
+            1..=10_000,
+            "Bound of the first wait; it doubles.",
+        ),
+        max_backoff: r.millis(
+            "retry.max_backoff_ms",
+            default.max_backoff,
+            1..=60_000,
+            "Bound of every wait.",
+        ),
+        ..default
+    }
+}
+
+fn read_attempt(r: &mut Reader) -> attempt::Settings {
+    let default = attempt::Settings::default();
+    attempt::Settings {
+        limit: r.millis(
+            "attempt.limit_ms",
+            default.limit,
+            50..=60_000,
+            "Longest one attempt against RAM may take.",
+        ),
+        ..default
+    }
+}
+
+fn read_log(r: &mut Reader) -> telemetry::Settings {
+    let default = telemetry::Settings::default();
+    let settings = telemetry::Settings {
+        format: r.or_default(
+            "log.format",
+            default.format,
+            "`text` or `json`",
+            "Form of the log lines.",
+        ),
+        filter: r.or_default(
+            "log.filter",
+            default.filter,
+            "a filter like `info,ram_facade=debug`",
+            "Which events are logged. RUST_LOG goes before it.",
+        ),
+    };
+    if !telemetry::is_filter(&settings.filter) {
+        r.fault(format!(
+            "log.filter (RAM_FACADE_LOG_FILTER) is `{}`, which is no filter",
+            settings.filter
+        ));
+    }
+    settings
+}
+
+/// The reference of all keys, as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut reader = Reader::new(
+        BTreeMap::from([("store", ":memory:".to_owned())]),
+        BTreeMap::new(),
+        None,
+    );
+    let _ = read(&mut reader);
+    let mut page = String::from(
+        "# Configuration\n\n\
+         Flags go before environment variables, variables before the file (`--config FILE`, TOML; the part before the\n\
+         dot is the table). `ram-facade check-config` reports every fault at once.\n\n\
+         | key | variable | values | default | meaning |\n|---|---|---|---|---|\n",
+    );
+    for key in reader.finish().keys {
+        let default = if key.default.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", key.default)
+        };
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | {} | {default} | {} |",
+            key.name,
+            key.variable(),
+            key.values,
+            key.meaning
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(file: &str) -> Result<Config, Vec<String>> {
+        let sources = Sources {
+            file: Some(file.to_owned()),
+            ..Sources::default()
+        };
+        Config::read(sources).map_err(|faults| faults.into_iter().map(|f| f.0).collect())
+    }
+
+    #[test]
+    fn the_sandbox_needs_no_other_key() {
+        let config = config("[sandbox]\nenabled = true").unwrap();
+
+        assert_eq!(config.store, Store::Memory);
+        assert_eq!(config.authentication, Authentication::Nobody);
+    }
+
+    #[test]
+    fn nobody_gets_in_by_default() {
+        let faults = config("store = \":memory:\"").unwrap_err();
+
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains("no authentication"), "{faults:?}");
+    }
+
+    #[test]
+    fn without_authentication_only_loopback_is_served() {
+        for key in ["insecure_no_auth = true", "sandbox.enabled = true"] {
+            let faults = config(&format!("listen = \"0.0.0.0:1\"\nstore = \":memory:\"\n{key}")).unwrap_err();
+            assert!(faults[0].contains("only loopback"), "{faults:?}");
+        }
+        assert!(config("listen = \"[::1]:0\"\nstore = \":memory:\"\ninsecure_no_auth = true").is_ok());
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let faults = config(
+            "listen = \"here\"\n[retry]\nmax_attempts = 0\n[ram]\naccount = \"1\"\nendpoint = \"x\"\nnmae = 1",
+        );
+
+        let faults = faults.unwrap_err().join("\n");
+        for part in [
+            "listen",
+            "max_attempts",
+            "ram.account",
+            "ram.endpoint",
+            "ram.nmae",
+            "store",
+            "no authentication",
+        ] {
+            assert!(faults.contains(part), "{part} is missing from: {faults}");
+        }
+    }
+
+    #[test]
+    fn the_reference_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        let on_disk = std::fs::read_to_string(path).unwrap_or_default();
+
+        assert!(
+            on_disk == reference(),
+            "run `ram-facade check-config --reference > docs/configuration.md`"
+        );
+    }
+}

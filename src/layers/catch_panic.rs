@@ -1,0 +1,121 @@
+//! Answers INTERNAL for a handler that panics. Without it the stream is reset, which reads as "you cancelled".
+//!
+//! # Where it stands
+//! Inside `trace`, which has to see the answer, and outside everything that can panic.
+//!
+//! # On failure
+//! `INTERNAL` with a fixed text, effect unknown. The panic's text goes to the log and never to the caller.
+//!
+//! # When the caller goes away
+//! The handler is dropped with it.
+//!
+//! # What it leaves behind
+//! Nothing. Panics of a detached execution are not its own to catch, nor are panics while a body is streamed.
+
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    task::{Context, Poll},
+};
+
+use futures_util::FutureExt;
+use tower::{Layer, Service};
+
+use crate::{
+    failure::{Effect, Failure, Reason},
+    layers::wire::{self, Answering, Handler, Request, Response},
+};
+
+/// Makes [`CatchPanic`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CatchPanicLayer;
+
+impl<S> Layer<S> for CatchPanicLayer {
+    type Service = CatchPanic<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CatchPanic { inner }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct CatchPanic<S> {
+    inner: S,
+}
+
+impl<S: Handler> Service<Request> for CatchPanic<S> {
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let next = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, next);
+        let request_id = wire::request_id(request.headers());
+        // Nothing of the handler is used after a panic, so a half-changed state of it cannot be seen.
+        let handling = AssertUnwindSafe(async move { ready.call(request).await });
+        Box::pin(async move {
+            match handling.catch_unwind().await {
+                Ok(answer) => answer,
+                Err(panic) => {
+                    tracing::error!(panic = text_of(panic.as_ref()), "a handler panicked");
+                    let failure =
+                        Failure::new(Reason::Internal, "internal error; report it with the request id")
+                            .effect(Effect::Unknown);
+                    Ok(wire::refuse(&failure, request_id.as_ref()))
+                }
+            }
+        })
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text,
+        (None, None) => "not a text",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::layers::wire::testing::{inner, read, request};
+
+    #[tokio::test]
+    async fn a_panic_becomes_internal_without_its_text() {
+        let (service, _) = inner(|| Box::pin(async { panic!("secret-canary") }));
+
+        let response = CatchPanicLayer.layer(service).oneshot(request()).await.unwrap();
+
+        let (code, reason, details) = read(&response);
+        assert_eq!((code, reason.as_str()), (Code::Internal, "INTERNAL"));
+        assert_eq!(details.error_info().unwrap().metadata["outcome"], "unknown");
+        assert_eq!(details.request_info().unwrap().request_id, "req-1");
+        assert!(!format!("{response:?}").contains("secret-canary"));
+    }
+
+    #[tokio::test]
+    async fn a_panic_before_the_future_exists_is_caught_too() {
+        let (service, _) = inner(|| panic!("at once"));
+
+        let response = CatchPanicLayer.layer(service).oneshot(request()).await.unwrap();
+
+        assert_eq!(read(&response).0, Code::Internal);
+    }
+
+    #[test]
+    fn the_text_of_a_panic_is_found_for_the_log() {
+        assert_eq!(text_of(&"literal"), "literal");
+        assert_eq!(text_of(&"formatted".to_owned()), "formatted");
+        assert_eq!(text_of(&7), "not a text");
+    }
+}

@@ -1,0 +1,135 @@
+//! Gives every request an id, and every response the id of its request.
+//!
+//! # Where it stands
+//! Outermost, so that every refusal and every log line has the id.
+//!
+//! # On failure
+//! It refuses nothing. A caller's id that is not 1 to 128 printable ASCII characters, or that comes twice, is replaced.
+//!
+//! # When the caller goes away
+//! Nothing: it holds no state.
+//!
+//! # What it leaves behind
+//! The header `x-request-id` on the request, always exactly one, which is what [`wire::request_id`] reads.
+
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, HeaderValue};
+use tower::{Layer, Service};
+use uuid::Uuid;
+
+use crate::layers::wire::{self, Answering, Handler, REQUEST_ID, Request, Response};
+
+/// Longest id that is taken over from a caller. Ids stand on every log line.
+const MAX_LENGTH: usize = 128;
+
+/// Makes [`RequestId`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestIdLayer;
+
+impl<S> Layer<S> for RequestIdLayer {
+    type Service = RequestId<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequestId { inner }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct RequestId<S> {
+    inner: S,
+}
+
+impl<S: Handler> Service<Request> for RequestId<S> {
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let id = acceptable(request.headers()).unwrap_or_else(mint);
+        request.headers_mut().insert(REQUEST_ID, id.clone());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            response.headers_mut().insert(REQUEST_ID, id);
+            Ok(response)
+        })
+    }
+}
+
+/// The caller's own id, if it has the form of one.
+fn acceptable(headers: &HeaderMap) -> Option<HeaderValue> {
+    if headers.get_all(REQUEST_ID).iter().count() != 1 {
+        return None;
+    }
+    let id = wire::request_id(headers)?;
+    let is_printable = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    let fits = (1..=MAX_LENGTH).contains(&id.len()) && id.as_bytes().iter().all(is_printable);
+    fits.then_some(id)
+}
+
+/// A new id. Version 7 begins with the time, so that ids sort in the order of the requests.
+fn mint() -> HeaderValue {
+    #[expect(clippy::expect_used, reason = "a UUID is hex digits and dashes")]
+    HeaderValue::try_from(Uuid::now_v7().to_string()).expect("a UUID is ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::layers::wire::testing::{prompt, request};
+
+    /// Sends `ids` as the caller's and returns what the inner service saw and what the caller got back.
+    async fn exchange(ids: &[&[u8]]) -> (String, String) {
+        let (service, seen) = prompt();
+        let mut request = request();
+        request.headers_mut().remove(REQUEST_ID);
+        for id in ids {
+            request
+                .headers_mut()
+                .append(REQUEST_ID, HeaderValue::from_bytes(id).unwrap());
+        }
+
+        let response = RequestIdLayer.layer(service).oneshot(request).await.unwrap();
+
+        let text = |headers: &HeaderMap| headers[REQUEST_ID].to_str().unwrap().to_owned();
+        (text(&seen.last().headers), text(response.headers()))
+    }
+
+    fn is_minted(id: &str) -> bool {
+        Uuid::parse_str(id).is_ok_and(|id| id.get_version_num() == 7)
+    }
+
+    #[tokio::test]
+    async fn an_id_of_the_caller_is_kept_inside_and_on_the_response() {
+        let longest = "x".repeat(MAX_LENGTH);
+        for id in ["a", "order 66/retry-1", &longest] {
+            assert_eq!(exchange(&[id.as_bytes()]).await, (id.to_owned(), id.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_or_unfit_id_is_replaced_by_a_new_one() {
+        let too_long = "x".repeat(MAX_LENGTH + 1);
+        let cases: [&[&[u8]]; 6] = [
+            &[],
+            &[b""],
+            &[too_long.as_bytes()],
+            &[b"tab\tinside"],
+            &["\u{fc}".as_bytes()],
+            &[b"one", b"two"],
+        ];
+        for ids in cases {
+            let (inside, outside) = exchange(ids).await;
+            assert!(is_minted(&inside), "{ids:?} gave {inside}");
+            assert_eq!(inside, outside);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The list of operations: each is a file below and a line here.
+
+pub mod create_resource_share;
+pub mod list_resource_types;
+
+use tonic::{Request, Response, Status};
+
+use crate::{api::Api, operation::Operation, pb::v1::resource_share_service_server::ResourceShareService};
+
+/// Connects each rpc of the service to its operation.
+macro_rules! rpcs {
+    ($($rpc:ident => $op:ty,)*) => {
+        #[tonic::async_trait]
+        impl ResourceShareService for Api {
+            $(async fn $rpc(
+                &self,
+                request: Request<<$op as Operation>::Input>,
+            ) -> Result<Response<<$op as Operation>::Output>, Status> {
+                self.unary::<$op>(request).await
+            })*
+        }
+    };
+}
+
+rpcs! {
+    create => create_resource_share::CreateResourceShare,
+    list_resource_types => list_resource_types::ListResourceTypes,
+}

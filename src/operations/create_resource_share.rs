@@ -1,0 +1,232 @@
+//! `ResourceShareService.Create`: RAM's CreateResourceShare.
+//!
+//! Source of the members and their meaning: AWS RAM API reference, CreateResourceShare.
+
+use aws_sdk_ram::{operation::RequestId, types};
+use prost_types::Timestamp;
+use tonic_types::FieldViolation;
+
+use crate::{
+    failure::Failure,
+    idempotency::{CanonicalWriter, UpstreamToken},
+    operation::{Operation, Repeat},
+    pb::{
+        recognize,
+        v1::{self, CreateResourceShareRequest, CreateResourceShareResponse},
+    },
+    ram::{
+        Ram,
+        error::{self, Place},
+    },
+    rules::{self, Violations},
+};
+
+/// The operation.
+#[derive(Debug)]
+pub struct CreateResourceShare;
+
+impl Operation for CreateResourceShare {
+    const NAME: &'static str = "CreateResourceShare";
+    const ACTION: &'static str = "ram:CreateResourceShare";
+    const REPEAT: Repeat = Repeat::WithToken;
+    type Input = CreateResourceShareRequest;
+    type Output = CreateResourceShareResponse;
+
+    fn validate(input: &Self::Input) -> Vec<FieldViolation> {
+        let mut out = Violations::default();
+        out.check("name", &input.name, rules::share_name);
+        if input.resource_arns.len() > rules::MAX_RESOURCES {
+            out.add(
+                "resource_arns",
+                "may have at most 100 entries; attach the others to the share afterwards",
+            );
+        }
+        out.check_each("resource_arns", &input.resource_arns, rules::resource_arn);
+        out.check_each("principals", &input.principals, rules::principal);
+        let services = input.principals.iter().filter(|p| rules::is_service(p)).count();
+        if services > 0 && services < input.principals.len() {
+            out.add(
+                "principals",
+                "mixes AWS services with other principals; make a share for each kind",
+            );
+        }
+        if services == 0 && !input.sources.is_empty() {
+            out.add(
+                "sources",
+                "goes with AWS services as principals only; remove it or name a service",
+            );
+        }
+        if input.sources.iter().any(|s| s.trim().is_empty()) {
+            out.add("sources", "has an empty entry; remove it");
+        }
+        rules::tags(
+            &mut out,
+            input.tags.iter().map(|t| (t.key.as_str(), t.value.as_str())),
+        );
+        out.check("client_token", &input.client_token, rules::client_token);
+        out.check_each("permission_arns", &input.permission_arns, rules::permission_arn);
+        out.into_vec()
+    }
+
+    fn client_token(input: &Self::Input) -> Option<&str> {
+        (!input.client_token.is_empty()).then_some(input.client_token.as_str())
+    }
+
+    fn set_client_token(output: &mut Self::Output, token: &str) {
+        token.clone_into(&mut output.client_token);
+    }
+
+    fn validate_only(input: &Self::Input) -> bool {
+        input.validate_only
+    }
+
+    fn canonical(input: &Self::Input, out: &mut CanonicalWriter) {
+        out.text(1, &input.name);
+        out.texts_as_set(2, &input.resource_arns);
+        out.texts_as_set(3, &input.principals);
+        out.pairs_by_key(4, input.tags.iter().map(|t| (t.key.as_str(), t.value.as_str())));
+        // AWS's default is true, so that true means the same as unset.
+        if input.allow_external_principals == Some(false) {
+            out.flag(5, false);
+        }
+        out.texts_as_set(7, &input.permission_arns);
+        out.texts_as_set(8, &input.sources);
+        // AWS's default is false.
+        if retain_on_leave(input) == Some(true) {
+            out.flag(9, true);
+        }
+    }
+
+    async fn send(ram: &Ram, input: &Self::Input, token: &UpstreamToken) -> Result<Self::Output, Failure> {
+        let output = ram
+            .client
+            .create_resource_share()
+            .name(&input.name)
+            .set_resource_arns(as_set(&input.resource_arns))
+            .set_principals(as_set(&input.principals))
+            .set_tags(tags_by_key(&input.tags))
+            .set_allow_external_principals(input.allow_external_principals)
+            .client_token(token.as_str())
+            .set_permission_arns(as_set(&input.permission_arns))
+            .set_sources(as_set(&input.sources))
+            .set_resource_share_configuration(input.resource_share_configuration.as_ref().map(|c| {
+                types::ResourceShareConfiguration::builder()
+                    .set_retain_sharing_on_account_leave_organization(
+                        c.retain_sharing_on_account_leave_organization,
+                    )
+                    .build()
+            }))
+            .send()
+            .await
+            .map_err(|e| error::failure(e, &ram.target, &places(input)))?;
+
+        // A success without an ARN proves nothing: it must not be recorded as one.
+        let request_id = output.request_id().map(ToOwned::to_owned);
+        let share = output
+            .resource_share
+            .filter(|s| s.resource_share_arn.as_ref().is_some_and(|a| !a.is_empty()));
+        let share = share.ok_or_else(|| error::empty_answer(request_id.as_deref()))?;
+        Ok(CreateResourceShareResponse {
+            resource_share: Some(resource_share(share)),
+            client_token: String::new(),
+        })
+    }
+}
+
+fn retain_on_leave(input: &CreateResourceShareRequest) -> Option<bool> {
+    input
+        .resource_share_configuration
+        .as_ref()?
+        .retain_sharing_on_account_leave_organization
+}
+
+/// Sorted and without duplicates, as the fingerprint sees it: RAM compares what it gets under a token, and whether it
+/// minds the order is not published. `None` when empty, because RAM tells an empty list from none.
+fn as_set(values: &[String]) -> Option<Vec<String>> {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values.dedup();
+    (!values.is_empty()).then_some(values)
+}
+
+fn tags_by_key(tags: &[v1::Tag]) -> Option<Vec<types::Tag>> {
+    let mut tags: Vec<_> = tags.iter().collect();
+    tags.sort_unstable_by_key(|t| &t.key);
+    let tags: Vec<_> = tags
+        .iter()
+        .map(|t| types::Tag::builder().key(&t.key).value(&t.value).build())
+        .collect();
+    (!tags.is_empty()).then_some(tags)
+}
+
+/// The values that RAM's messages quote.
+fn places(input: &CreateResourceShareRequest) -> Vec<Place<'_>> {
+    let lists = [
+        ("resource_arns", &input.resource_arns),
+        ("principals", &input.principals),
+        ("permission_arns", &input.permission_arns),
+        ("sources", &input.sources),
+    ];
+    let listed = lists.into_iter().flat_map(|(field, values)| {
+        values
+            .iter()
+            .enumerate()
+            .map(move |(i, value)| (format!("{field}[{i}]"), value.as_str()))
+    });
+    let tags = input
+        .tags
+        .iter()
+        .enumerate()
+        .map(|(i, tag)| (format!("tags[{i}].key"), tag.key.as_str()));
+    listed.chain(tags).collect()
+}
+
+fn resource_share(share: types::ResourceShare) -> v1::ResourceShare {
+    use v1::{ResourceShareFeatureSet as FeatureSet, ResourceShareStatus as Status};
+
+    let status = share.status.as_ref().map(types::ResourceShareStatus::as_str);
+    let (status, unrecognized_status) = recognize("RESOURCE_SHARE_STATUS_", status, Status::from_str_name);
+    let feature_set = share
+        .feature_set
+        .as_ref()
+        .map(types::ResourceShareFeatureSet::as_str);
+    let (feature_set, unrecognized_feature_set) = recognize(
+        "RESOURCE_SHARE_FEATURE_SET_",
+        feature_set,
+        FeatureSet::from_str_name,
+    );
+    v1::ResourceShare {
+        status: status.into(),
+        unrecognized_status,
+        feature_set: feature_set.into(),
+        unrecognized_feature_set,
+        resource_share_arn: share.resource_share_arn.unwrap_or_default(),
+        name: share.name.unwrap_or_default(),
+        owning_account_id: share.owning_account_id.unwrap_or_default(),
+        allow_external_principals: share.allow_external_principals,
+        status_message: share.status_message.unwrap_or_default(),
+        tags: share
+            .tags
+            .unwrap_or_default()
+            .into_iter()
+            .map(|t| v1::Tag {
+                key: t.key.unwrap_or_default(),
+                value: t.value.unwrap_or_default(),
+            })
+            .collect(),
+        creation_time: share.creation_time.map(timestamp),
+        last_updated_time: share.last_updated_time.map(timestamp),
+        resource_share_configuration: share.resource_share_configuration.map(|c| {
+            v1::ResourceShareConfiguration {
+                retain_sharing_on_account_leave_organization: c.retain_sharing_on_account_leave_organization,
+            }
+        }),
+    }
+}
+
+fn timestamp(time: aws_smithy_types::DateTime) -> Timestamp {
+    Timestamp {
+        seconds: time.secs(),
+        nanos: i32::try_from(time.subsec_nanos()).unwrap_or(0),
+    }
+}

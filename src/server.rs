@@ -1,0 +1,288 @@
+//! The composition root: the only place that names concrete stores, authenticators and clients, and that composes the
+//! HTTP ring.
+
+pub mod connections;
+pub mod health;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{codec::CompressionEncoding, service::Routes};
+use tonic_health::server::{HealthReporter, HealthService};
+use tower::ServiceBuilder;
+
+use crate::{
+    api::Api,
+    auth::{
+        Authenticator,
+        anonymous::Anonymous,
+        policy::EveryCaller,
+        static_tokens::{self, LoadError, StaticTokens},
+    },
+    config::{self, Authentication, Config},
+    idempotency::{
+        sqlite::{OpenError, SqliteStore},
+        store::Store,
+    },
+    layers::{
+        authenticate::AuthenticateLayer,
+        catch_panic::CatchPanicLayer,
+        deadline::DeadlineLayer,
+        explain::ExplainLayer,
+        grpc_request::GrpcRequestLayer,
+        idempotency::IdempotencyLayer,
+        in_flight::{Draining, InFlightLayer},
+        request_id::RequestIdLayer,
+        trace::TraceLayer,
+    },
+    pb,
+    pb::v1::resource_share_service_server::ResourceShareServiceServer,
+    ram::{self, Ram},
+    sandbox::Sandbox,
+    stack::Stack,
+};
+
+use connections::Drained;
+
+/// Largest request message, in bytes, compressed or not: a hundred ARNs, fifty tags and as many principals are a
+/// quarter of it.
+const MAX_REQUEST_BYTES: usize = 256 * 1024;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// RAM cannot be set up.
+    #[error(transparent)]
+    Ram(#[from] ram::ConnectError),
+    /// The idempotency store cannot be opened.
+    #[error("cannot open the idempotency store: {0}")]
+    Store(#[from] OpenError),
+    /// The file of bearer tokens cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] LoadError),
+    /// The compiled contract cannot be served: a defect of the build.
+    #[error("the compiled contract is broken: {0}")]
+    Contract(String),
+}
+
+/// A running server. Dropping it leaves it running; [`Server::stop`] ends it.
+pub struct Server {
+    address: SocketAddr,
+    sandbox: Option<Sandbox>,
+    health: HealthReporter,
+    draining: Draining,
+    executions: TaskTracker,
+    stop: CancellationToken,
+    connections: JoinHandle<Drained>,
+    drain: std::time::Duration,
+}
+
+impl Server {
+    /// Starts everything that `config` asks for and serves.
+    ///
+    /// # Errors
+    /// [`StartError`] for whatever cannot be had. Nothing is served then.
+    ///
+    /// # Cancellation
+    /// Nothing is served; what was started is dropped.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        for variable in &config.stray_variables {
+            tracing::warn!(
+                variable,
+                "this environment variable is no key of this program and changes nothing"
+            );
+        }
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|e| StartError::Listen(config.listen, e))?;
+        let address = listener
+            .local_addr()
+            .map_err(|e| StartError::Listen(config.listen, e))?;
+
+        let stop = CancellationToken::new();
+        let sandbox = start_sandbox(&config).await?;
+        let ram = connect(&config, sandbox.as_ref()).await?;
+        let store = open_store(&config.store)?;
+        let authenticator = authenticator(&config.authentication, &stop)?;
+
+        let executions = TaskTracker::new();
+        let draining = Draining::default();
+        let stack = Stack::new(
+            Arc::new(EveryCaller),
+            IdempotencyLayer::new(store, config.idempotency, executions.clone()),
+            config.retry,
+            config.attempt,
+            ram,
+        );
+        let health = HealthReporter::new();
+        let routes = routes(stack, &health)?;
+
+        let ring = ServiceBuilder::new()
+            // First, so that every line of the log and every refusal below has the id.
+            .layer(RequestIdLayer)
+            // Sees every refusal below, and the call whose client went away.
+            .layer(TraceLayer)
+            // Around all that runs for a request: a defect answers INTERNAL and the connection lives on.
+            .layer(CatchPanicLayer)
+            // Before anything is counted: what is no gRPC request takes no place.
+            .layer(GrpcRequestLayer)
+            // Before the credentials are looked at, which costs more than to refuse.
+            .layer(InFlightLayer::new(&config.in_flight, draining.clone()))
+            // The clock starts at the headers and covers a body that drips.
+            .layer(DeadlineLayer::new(config.deadline))
+            // Before the message is decoded: nobody unknown has anything parsed.
+            .layer(AuthenticateLayer::new(authenticator))
+            // Next to tonic, whose own refusals carry no reason.
+            .layer(ExplainLayer)
+            .service(routes);
+
+        health::set(&health, true).await;
+        let drain = config.connections.drain;
+        let serving = connections::serve(listener, ring, config.connections, stop.clone());
+        Ok(Self {
+            address,
+            sandbox,
+            health,
+            draining,
+            executions,
+            stop,
+            connections: tokio::spawn(serving),
+            drain,
+        })
+    }
+
+    /// Where gRPC is served.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The embedded RAM, if there is one.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&Sandbox> {
+        self.sandbox.as_ref()
+    }
+
+    /// Tells probes, refuses new calls, lets those in flight end within the drain time and stops.
+    ///
+    /// Claimed executions may go on for as long again: their callers are gone, but their outcome is worth recording.
+    ///
+    /// # Cancellation
+    /// The server goes on draining by itself.
+    pub async fn stop(self) -> Drained {
+        health::set(&self.health, false).await;
+        self.draining.start();
+        self.stop.cancel();
+        let drained = self.connections.await.unwrap_or(Drained::Cut(0));
+
+        self.executions.close();
+        if tokio::time::timeout(self.drain, self.executions.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                executions = self.executions.len(),
+                "stopping before these ended; a retry takes them over"
+            );
+        }
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
+        drained
+    }
+}
+
+async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
+    let Some(config::Sandbox { listen, settings }) = &config.sandbox else {
+        return Ok(None);
+    };
+    tracing::warn!("sandbox: shares live in this process only and nothing reaches AWS");
+    let started = Sandbox::start(*listen, settings.clone()).await;
+    started.map(Some).map_err(|e| StartError::Listen(*listen, e))
+}
+
+/// Looks at what the configuration points to, without changing any of it: every fault, as a sentence.
+#[must_use]
+pub fn check(config: &Config) -> Vec<String> {
+    match &config.authentication {
+        Authentication::StaticTokens(path) => StaticTokens::load(path)
+            .err()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        Authentication::Nobody => Vec::new(),
+    }
+}
+
+/// Connects to the sandbox as to AWS: by the SDK, over HTTP, signed, asking STS for the account.
+async fn connect(config: &Config, sandbox: Option<&Sandbox>) -> Result<Ram, StartError> {
+    let Some((sandbox, settings)) = sandbox.zip(config.sandbox.as_ref().map(|s| &s.settings)) else {
+        return Ok(Ram::connect(&config.ram).await?);
+    };
+    let credentials = Credentials::new("sandbox", "sandbox", None, None, "sandbox");
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(settings.region.clone()))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .endpoint_url(sandbox.url())
+        .build();
+    Ok(Ram::with_sdk_config(&sdk, &config.ram).await?)
+}
+
+fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, StartError> {
+    let opened = match store {
+        config::Store::Memory => SqliteStore::in_memory(),
+        config::Store::File(path) => SqliteStore::open(path),
+    };
+    Ok(Arc::new(opened?))
+}
+
+fn authenticator(
+    how: &Authentication,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Authenticator>, StartError> {
+    match how {
+        Authentication::StaticTokens(path) => {
+            let settings = static_tokens::Settings::new(path);
+            let tokens = Arc::new(StaticTokens::load(settings.path)?);
+            tokio::spawn(Arc::clone(&tokens).watch(settings.poll_interval, stop.clone()));
+            Ok(tokens)
+        }
+        Authentication::Nobody => {
+            tracing::warn!("no authentication: every process on this machine may call as `none/anonymous`");
+            Ok(Arc::new(Anonymous))
+        }
+    }
+}
+
+/// The services that this server has: the contract's, health, and reflection in both versions that clients ask for.
+fn routes(stack: Stack, health: &HealthReporter) -> Result<Routes, StartError> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = reflection()
+        .build_v1()
+        .map_err(|e| StartError::Contract(e.to_string()))?;
+    let v1alpha = reflection()
+        .build_v1alpha()
+        .map_err(|e| StartError::Contract(e.to_string()))?;
+    let service = ResourceShareServiceServer::new(Api::new(stack))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(
+        health.clone(),
+    ));
+    Ok(Routes::new(service)
+        .add_service(health)
+        .add_service(v1)
+        .add_service(v1alpha)
+        .prepare())
+}

@@ -1,0 +1,52 @@
+//! Health: what probes are told, and a probe of our own.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tonic::transport::Endpoint;
+use tonic_health::{
+    ServingStatus,
+    pb::{HealthCheckRequest, health_check_response, health_client::HealthClient},
+    server::HealthReporter,
+};
+
+use crate::pb::v1::resource_share_service_server::SERVICE_NAME;
+
+/// Tells probes that the server and its service are ready, or not.
+pub(super) async fn set(reporter: &HealthReporter, serving: bool) {
+    let status = if serving {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    reporter.set_service_status("", status).await;
+    reporter.set_service_status(SERVICE_NAME, status).await;
+}
+
+/// Asks the server at `address` whether `service` serves; the empty name asks for the server as a whole.
+///
+/// # Errors
+/// A sentence that says why it does not, or why it cannot be asked.
+///
+/// # Cancellation
+/// Nothing is left behind.
+pub async fn ask(address: SocketAddr, service: &str) -> Result<(), String> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let channel = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|e| e.to_string())?
+        .connect_timeout(PATIENCE)
+        .timeout(PATIENCE)
+        .connect()
+        .await
+        .map_err(|e| format!("no connection to {address}: {}", crate::ram::chain(&e)))?;
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let answer = HealthClient::new(channel)
+        .check(request)
+        .await
+        .map_err(|e| format!("{address}: {}", e.message()))?;
+    match answer.into_inner().status() {
+        health_check_response::ServingStatus::Serving => Ok(()),
+        other => Err(format!("{address} answers {}", other.as_str_name())),
+    }
+}

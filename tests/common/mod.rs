@@ -1,0 +1,283 @@
+//! What the integration tests share: a facade in this process or in one of its own, and clients.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use ram_facade::{
+    config::{Config, Sources},
+    pb::v1::{
+        CreateResourceShareRequest, CreateResourceShareResponse,
+        resource_share_service_client::ResourceShareServiceClient,
+    },
+    sandbox::{FaultPlan, Sandbox},
+    server::Server,
+};
+use tonic::{
+    Code, Response, Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::{ErrorDetails, StatusExt};
+
+pub type Client = ResourceShareServiceClient<Channel>;
+
+/// A facade with its sandbox, in this process.
+pub struct Facade {
+    pub server: Server,
+    pub client: Client,
+}
+
+impl Facade {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts with keys of the configuration set.
+    pub async fn with(keys: &[(&'static str, &str)]) -> Self {
+        let mut flags = BTreeMap::from([
+            ("sandbox.enabled", "true".to_owned()),
+            ("listen", "127.0.0.1:0".to_owned()),
+            ("sandbox.settle_ms", "0".to_owned()),
+            // Quick enough for tests that fail every attempt.
+            ("retry.backoff_ms", "1".to_owned()),
+        ]);
+        flags.extend(keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        let config = Config::read(Sources {
+            flags,
+            ..Sources::default()
+        })
+        .expect("the test's keys are valid");
+        let server = Server::start(config).await.expect("the server starts");
+        let client = connect(server.address()).await;
+        Self { server, client }
+    }
+
+    pub fn sandbox(&self) -> &Sandbox {
+        self.server.sandbox().expect("it was enabled")
+    }
+
+    pub fn faults(&self, plan: &str) {
+        self.sandbox()
+            .set_faults(FaultPlan::from_json(plan).expect("the test's plan is valid"));
+    }
+
+    /// How many shares were made for real.
+    pub fn created(&self) -> u64 {
+        count(&self.sandbox().stats().executions, "CreateResourceShare")
+    }
+
+    /// How many HTTP requests to create one arrived.
+    pub fn requested(&self) -> u64 {
+        count(&self.sandbox().stats().requests, "CreateResourceShare")
+    }
+
+    pub async fn create(
+        &self,
+        request: CreateResourceShareRequest,
+    ) -> Result<Response<CreateResourceShareResponse>, Status> {
+        self.client.clone().create(request).await
+    }
+}
+
+fn count(counts: &BTreeMap<String, u64>, operation: &str) -> u64 {
+    counts.get(operation).copied().unwrap_or_default()
+}
+
+pub async fn connect(address: SocketAddr) -> Client {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes a URL");
+    Client::new(endpoint.connect().await.expect("the server accepts"))
+}
+
+/// A request that RAM accepts.
+pub fn request(name: &str, token: &str) -> CreateResourceShareRequest {
+    CreateResourceShareRequest {
+        name: name.to_owned(),
+        client_token: token.to_owned(),
+        ..CreateResourceShareRequest::default()
+    }
+}
+
+pub fn arn(response: &Response<CreateResourceShareResponse>) -> String {
+    response
+        .get_ref()
+        .resource_share
+        .as_ref()
+        .expect("an OK names its share")
+        .resource_share_arn
+        .clone()
+}
+
+/// A refusal as a program reads it.
+#[derive(Debug)]
+pub struct Refusal {
+    pub code: Code,
+    pub domain: String,
+    pub reason: String,
+    pub metadata: std::collections::HashMap<String, String>,
+    pub details: ErrorDetails,
+    pub message: String,
+}
+
+pub fn refusal(status: &Status) -> Refusal {
+    let details = status.get_error_details();
+    let info = details
+        .error_info()
+        .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"))
+        .clone();
+    Refusal {
+        code: status.code(),
+        domain: info.domain,
+        reason: info.reason,
+        metadata: info.metadata,
+        details,
+        message: status.message().to_owned(),
+    }
+}
+
+/// The program in a process of its own, as a user starts it.
+pub struct Process {
+    child: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Process {
+    /// Starts `ram-facade` with `arguments` and an environment that reaches for nothing outside.
+    pub fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = command(arguments, variables)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the binary was built");
+        let (sender, lines) = std::sync::mpsc::channel();
+        let stdout = child.stdout.take().expect("it was piped");
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Waits for the line that begins with `prefix` and returns the rest of it.
+    pub fn line(&self, prefix: &str) -> String {
+        loop {
+            let line = self
+                .lines
+                .recv_timeout(Duration::from_secs(30))
+                .expect("the line comes before the end");
+            if let Some(rest) = line.strip_prefix(prefix) {
+                return rest.to_owned();
+            }
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.line("listening on ").parse().expect("an address is printed")
+    }
+
+    pub fn sandbox_url(&self) -> String {
+        self.line("sandbox listening on ")
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status();
+        assert!(status.expect("kill is part of every system").success());
+    }
+
+    /// Ends it as a crash does: no handler runs.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is ours");
+    }
+
+    /// Waits until it ended by itself.
+    pub async fn exit(mut self, patience: Duration) -> ExitStatus {
+        let waiting = tokio::task::spawn_blocking(move || self.child.wait().expect("it is ours"));
+        tokio::time::timeout(patience, waiting)
+            .await
+            .expect("it ends in time")
+            .expect("waiting does not panic")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ram-facade"));
+    command.args(arguments).env_clear();
+    command.envs([
+        ("PATH", std::env::var("PATH").unwrap_or_default().as_str()),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("AWS_CONFIG_FILE", "/nonexistent"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent"),
+    ]);
+    command.envs(variables.iter().copied());
+    command
+}
+
+/// The sandbox's own counts, over its control endpoint.
+pub async fn stats(sandbox: &str) -> serde_json::Value {
+    let body = http(sandbox, "GET", "/_sandbox/stats", "").await;
+    serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e} in {body}"))
+}
+
+pub async fn put_faults(sandbox: &str, plan: &str) {
+    http(sandbox, "PUT", "/_sandbox/faults", plan).await;
+}
+
+/// One HTTP/1.1 exchange, written by hand so that the tests need no further client.
+async fn http(url: &str, method: &str, path: &str, body: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let host = url
+        .strip_prefix("http://")
+        .expect("the sandbox speaks plain HTTP");
+    let mut stream = tokio::net::TcpStream::connect(host)
+        .await
+        .expect("the sandbox accepts");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+    assert!(head.starts_with("HTTP/1.1 2"), "{method} {path}: {answer}");
+    body.to_owned()
+}
+
+/// Waits until `condition` holds; the tests' only way of waiting for another process.
+pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+pub fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
