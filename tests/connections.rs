@@ -3,6 +3,12 @@
 //!
 //! Time is real here, since the sockets are. Each test waits for what must happen, never for a fixed time; `within`
 //! only bounds how long a failing test takes.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of tests ends its test when something is not as it must be"
+)]
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 

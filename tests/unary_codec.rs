@@ -1,4 +1,9 @@
 //! What a generated service says to bodies that are not one well-formed message.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of tests ends its test when something is not as it must be"
+)]
 
 use std::convert::Infallible;
 

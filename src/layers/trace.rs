@@ -286,7 +286,9 @@ mod tests {
 
     /// Keeps every event: its level and the fields of its span.
     #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<(Level, BTreeMap<String, String>)>>>);
+    struct Log(Arc<Mutex<Vec<Line>>>);
+
+    type Line = (Level, BTreeMap<String, String>);
 
     impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Log {
         fn on_new_span(
@@ -325,7 +327,7 @@ mod tests {
         }
 
         /// The one line that was written.
-        fn line(&self) -> (Level, BTreeMap<String, String>) {
+        fn line(&self) -> Line {
             let lines = self.0.lock().unwrap();
             assert_eq!(lines.len(), 1, "not exactly one line: {lines:?}");
             lines[0].clone()
@@ -342,10 +344,7 @@ mod tests {
     }
 
     /// Sends `request` to a service that gives `response`, reads the answer to its end, and returns the log line.
-    async fn line_for(
-        request: Request,
-        response: impl Fn() -> Response + Clone + Send + 'static,
-    ) -> (Level, BTreeMap<String, String>) {
+    async fn line_for(request: Request, response: impl Fn() -> Response + Clone + Send + 'static) -> Line {
         let (log, _guard) = Log::start();
         let (service, _) = inner(move || Box::pin(ready(response())));
         let answer = TraceLayer.layer(service).oneshot(request).await.unwrap();
