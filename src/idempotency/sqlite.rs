@@ -203,7 +203,7 @@ impl Writer {
         Ok(match command {
             Command::Load { key, answer } => {
                 let found = self.load(&key)?;
-                Box::new(move || drop(answer.send(found)))
+                Box::new(move || _ = answer.send(found))
             }
             Command::Swap {
                 key,
@@ -212,11 +212,11 @@ impl Writer {
                 answer,
             } => {
                 let swap = self.swap(&key, expected, &change)?;
-                Box::new(move || drop(answer.send(swap)))
+                Box::new(move || _ = answer.send(swap))
             }
             Command::Sweep { now, limit, answer } => {
                 let removed = self.sweep(now, limit)?;
-                Box::new(move || drop(answer.send(removed)))
+                Box::new(move || _ = answer.send(removed))
             }
         })
     }

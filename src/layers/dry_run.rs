@@ -86,6 +86,7 @@ mod tests {
         idempotency::UpstreamToken,
         layers::authorize::AuthorizeLayer,
         operation::Repeat,
+        ram::Ram,
     };
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -127,7 +128,7 @@ mod tests {
             input.validate_only
         }
 
-        async fn send(_: &aws_sdk_ram::Client, _: &Input, _: &UpstreamToken) -> Result<Output, Failure> {
+        async fn send(_: &Ram, _: &Input, _: &UpstreamToken) -> Result<Output, Failure> {
             panic!("nothing inside calls it")
         }
     }

@@ -2,7 +2,7 @@
 
 mod fixture;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -10,7 +10,7 @@ use self::fixture::{Accept, Create, Fixture, Input, Read, Then};
 use super::Settings;
 use crate::{
     failure::{Advice, Effect, Failure, Reason},
-    idempotency::record::Record,
+    idempotency::{record::Record, sqlite::SqliteStore},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -159,8 +159,7 @@ async fn a_takeover_is_in_doubt_so_that_a_refusal_does_not_settle_it() {
     fixture.claimed_elsewhere("token", fixture::START - 20_000);
     let throttled = Failure::new(Reason::Throttling, "too many")
         .metadata("awsRequestId", "r-1")
-        .metadata("attempts", "3")
-        .metadata("internal", "x");
+        .metadata("attempts", "3");
     fixture.ram.next(SECOND, Then::Fail(throttled));
 
     let failure = fixture.create("ci", "share", "token").await.unwrap_err();
@@ -171,7 +170,6 @@ async fn a_takeover_is_in_doubt_so_that_a_refusal_does_not_settle_it() {
     assert_eq!(failure.get_metadata("cause"), Some("THROTTLING"));
     assert_eq!(failure.get_metadata("awsRequestId"), Some("r-1"));
     assert_eq!(failure.get_metadata("attempts"), Some("3"));
-    assert_eq!(failure.get_metadata("internal"), None);
     assert!(matches!(
         fixture.record(),
         Some(Record::Unknown { first_sent, .. }) if first_sent == fixture::START - 20_000
@@ -566,8 +564,8 @@ async fn a_write_that_ram_cannot_recognise_goes_on_alone_and_is_not_to_be_repeat
 #[tokio::test]
 async fn two_replicas_on_one_file_of_records_execute_once() {
     // Real time: the thread of SQLite does not stop for a paused clock.
-    let store = crate::idempotency::sqlite::SqliteStore::in_memory().unwrap();
-    let fixture = Fixture::on(std::sync::Arc::new(store), Settings::default());
+    let store = SqliteStore::in_memory().unwrap();
+    let fixture = Fixture::on(Arc::new(store), Settings::default());
     let other = fixture.replica();
     fixture.ram.next(Duration::from_millis(20), Then::Succeed);
 
@@ -581,4 +579,37 @@ async fn two_replicas_on_one_file_of_records_execute_once() {
     for answer in answers {
         assert_eq!(answer.unwrap().output.arn, "arn:1");
     }
+}
+
+#[tokio::test]
+async fn after_a_crash_the_next_request_takes_over_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, image) = (directory.path().join("store"), directory.path().join("image"));
+    let store = SqliteStore::open(&path).unwrap();
+    let crashed = Fixture::on(Arc::new(store), Settings::default());
+    crashed.ram.next(3_600 * SECOND, Then::Succeed);
+    let call = tokio::spawn(crashed.call::<Create>("ci", fixture::input("share", "token")));
+    while crashed.ram.sent().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // What a killed process leaves: its files as they are.
+    std::fs::copy(&path, &image).unwrap();
+    std::fs::copy(
+        directory.path().join("store-wal"),
+        directory.path().join("image-wal"),
+    )
+    .unwrap();
+
+    let restarted = crashed.restarted_on(Arc::new(SqliteStore::open(&image).unwrap()));
+    let answer = restarted
+        .call::<Create>("ci", fixture::input("share", "token"))
+        .await
+        .unwrap();
+
+    let sent = restarted.ram.sent();
+    assert_eq!(answer.output.arn, "arn:1");
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0].token, sent[1].token);
+    assert_eq!(sent[0].window.unwrap().wall, sent[1].window.unwrap().wall);
+    call.abort();
 }

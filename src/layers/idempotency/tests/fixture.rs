@@ -35,6 +35,7 @@ use crate::{
         idempotency::{IdempotencyLayer, Settings},
     },
     operation::{Operation, Repeat},
+    ram::Ram,
 };
 
 /// Wall time at the start of every test.
@@ -98,7 +99,7 @@ impl<const REPEAT: char> Operation for Op<REPEAT> {
         out.text(1, &input.name);
     }
 
-    async fn send(_: &aws_sdk_ram::Client, _: &Input, _: &UpstreamToken) -> Result<Output, Failure> {
+    async fn send(_: &Ram, _: &Input, _: &UpstreamToken) -> Result<Output, Failure> {
         panic!("the scripted RAM stands in its place")
     }
 }
@@ -120,13 +121,13 @@ pub(super) struct Sent {
 
 /// Does what its script says, and succeeds at once when that is at its end. One ARN per token, as RAM.
 #[derive(Default)]
-pub(super) struct Ram {
+pub(super) struct Script {
     script: Mutex<VecDeque<(Duration, Then)>>,
     sent: Mutex<Vec<Sent>>,
     finished: AtomicU64,
 }
 
-impl Ram {
+impl Script {
     pub(super) fn next(&self, after: Duration, then: Then) {
         self.script.lock().unwrap().push_back((after, then));
     }
@@ -173,7 +174,7 @@ impl Ram {
 /// One replica.
 pub(super) struct Fixture<S = MemoryStore> {
     pub(super) store: Arc<S>,
-    pub(super) ram: Arc<Ram>,
+    pub(super) ram: Arc<Script>,
     pub(super) tracker: TaskTracker,
     layer: IdempotencyLayer,
     settings: Settings,
@@ -238,8 +239,13 @@ impl<S: Store> Fixture<S> {
 
     /// Another process on the same store and RAM.
     pub(super) fn replica(&self) -> Self {
+        self.restarted_on(Arc::clone(&self.store))
+    }
+
+    /// Another process on another store and the same RAM.
+    pub(super) fn restarted_on(&self, store: Arc<S>) -> Self {
         Self::assemble(
-            Arc::clone(&self.store),
+            store,
             Arc::clone(&self.ram),
             self.settings.clone(),
             Arc::clone(&self.clock),
@@ -249,7 +255,7 @@ impl<S: Store> Fixture<S> {
 
     fn assemble(
         store: Arc<S>,
-        ram: Arc<Ram>,
+        ram: Arc<Script>,
         settings: Settings,
         clock: WallClock,
         offset: Arc<AtomicU64>,
