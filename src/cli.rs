@@ -58,8 +58,8 @@ struct Serve {
     /// Another endpoint for RAM and STS.
     #[arg(long, value_name = "URL")]
     ram_endpoint: Option<String>,
-    /// Idempotency store: a file, or `:memory:`.
-    #[arg(long, value_name = "PATH")]
+    /// Idempotency store: a file, redis://host:port, rediss://host:port, or `:memory:`.
+    #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// File with the SHA-256 of every bearer token and its caller's name.
     #[arg(long, value_name = "FILE")]
@@ -119,9 +119,11 @@ impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Tokens(_) => Self::Usage(vec![error.to_string()]),
-            StartError::Listen(..) | StartError::Ram(_) | StartError::Store(_) | StartError::Contract(_) => {
-                Self::Failed(error.to_string())
-            }
+            StartError::Listen(..)
+            | StartError::Ram(_)
+            | StartError::Store(_)
+            | StartError::SharedStore(_)
+            | StartError::Contract(_) => Self::Failed(error.to_string()),
         }
     }
 }

@@ -29,6 +29,7 @@ const RULES: &[Rule] = &[
         of: "config",
         may: &[
             "config",
+            "idempotency",
             "layers",
             "ram",
             "rules",
@@ -104,6 +105,7 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
     ),
     ("aws_sdk_sts", &["ram"], "the account is asked for once"),
     ("rusqlite", &["idempotency/sqlite"], "a store is one file"),
+    ("redis", &["idempotency/redis"], "a store is one file"),
     (
         "tonic::Status",
         &[
@@ -130,6 +132,7 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
 const IMPURE: &[&str] = &[
     "tokio",
     "rusqlite",
+    "redis",
     "std::fs",
     "std::net",
     "std::thread",
