@@ -5,7 +5,7 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-clients check fmt bench clean
+.PHONY: help run test test-rust test-redis test-clients check fmt bench clean
 
 help: ## prints this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,10 +13,14 @@ help: ## prints this list
 run: ## builds and starts the service on 127.0.0.1:50051 with an embedded RAM, no AWS account needed
 	cargo run --locked -- serve --sandbox
 
-test: test-rust test-clients ## runs every test, installing what they need
+test: test-rust test-redis test-clients ## runs every test, installing what they need
 
 test-rust: ## runs the Rust tests alone: no Python, Node, Go or network
 	cargo test --locked
+
+test-redis: ## runs the tests with real Redis servers, and with Valkey where valkey-server is on PATH
+	scripts/tools.sh redis
+	cargo test --locked --test redis_store --test replicas
 
 test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC against the built binary
 	scripts/tools.sh python grpcurl

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that `make check` and `make test` run, into .tools/ of this checkout and nowhere else.
 #
-#   scripts/tools.sh [buf] [cargo-deny] [grpcurl] [python]      without arguments: all of them
+#   scripts/tools.sh [buf] [cargo-deny] [grpcurl] [python] [redis]      without arguments: all of them
 #
 # Running it again is cheap: a tool that is there in the pinned version is left alone. Only a missing base command
-# (python3, npm) is fetched from the system's packages, and only as root or with a sudo that asks nothing.
+# (python3, npm, redis-server, openssl) is fetched from the system's packages, and only as root or with a sudo that asks nothing.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -107,6 +107,16 @@ buf() {
     stamp buf "$BUF"
 }
 
+# The server is taken as it comes, from PATH: its version is the operator's choice, not ours.
+redis() {
+    local missing=()
+    command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server)
+    command -v openssl >/dev/null || missing+=(openssl)
+    [[ ${#missing[@]} == 0 ]] && return
+    # Debian starts a server of its own where there is an init system; the tests start theirs on ports of their own.
+    system "${missing[@]}"
+}
+
 cargo-deny() {
     installed cargo-deny "$CARGO_DENY" "$TOOLS/bin/cargo-deny" && return
     say "installing cargo-deny $CARGO_DENY (two to four minutes)"
@@ -115,10 +125,10 @@ cargo-deny() {
     stamp cargo-deny "$CARGO_DENY"
 }
 
-[[ $# -gt 0 ]] || set -- buf cargo-deny grpcurl python
+[[ $# -gt 0 ]] || set -- buf cargo-deny grpcurl python redis
 for tool in "$@"; do
     case $tool in
-    buf | cargo-deny | grpcurl | python) "$tool" ;;
+    buf | cargo-deny | grpcurl | python | redis) "$tool" ;;
     *) die "no such tool: $tool" ;;
     esac
 done

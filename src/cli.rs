@@ -119,6 +119,9 @@ impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Tokens(_) => Self::Usage(vec![error.to_string()]),
+            StartError::SharedStore(ref why) if why.is_in_the_settings() => {
+                Self::Usage(vec![error.to_string()])
+            }
             StartError::Listen(..)
             | StartError::Ram(_)
             | StartError::Store(_)

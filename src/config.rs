@@ -173,9 +173,10 @@ fn read(r: &mut Reader) -> Option<Config> {
     let config = Config {
         authentication: authentication(r, listen, insecure, tokens, sandbox.is_some()),
         store: match (store, &sandbox) {
-            (Some(store), _) => Some(store),
-            (None, Some(_)) => Some(Store::Memory),
-            (None, None) => {
+            (Ok(Some(store)), _) => Some(store),
+            (Ok(None), Some(_)) => Some(Store::Memory),
+            (Err(WrongAddress), _) => None,
+            (Ok(None), None) => {
                 r.fault(
                     "store (RAM_FACADE_STORE) is not set: name a file that survives restarts, redis://host:port for \
                      replicas to share, or `:memory:` to forget on restart which requests were served",
@@ -205,7 +206,8 @@ fn read(r: &mut Reader) -> Option<Config> {
     Some(config)
 }
 
-fn read_store(r: &mut Reader) -> Option<Store> {
+/// The store, `None` if there is no word of one. A wrong word is noted as a fault.
+fn read_store(r: &mut Reader) -> Result<Option<Store>, WrongAddress> {
     // Taken as text first: a wrong address may hold a password, which no fault may show.
     let text = r.optional::<String>(
         "store",
@@ -214,14 +216,14 @@ fn read_store(r: &mut Reader) -> Option<Store> {
          `:memory:` forgets them with the process. With the sandbox the default is `:memory:`; without, there is none.",
     );
     let server = ServerKeys::read(r);
-    match text?.parse() {
-        Ok(Store::Redis(settings)) => Some(Store::Redis(server.complete(r, settings))),
-        Ok(store) => Some(store),
+    match text.map(|text| text.parse()).transpose() {
+        Ok(Some(Store::Redis(settings))) => Ok(Some(Store::Redis(server.complete(r, settings)))),
+        Ok(store) => Ok(store),
         Err(why) => {
             r.fault(format!(
                 "store (RAM_FACADE_STORE) {why}; or a file path, or `:memory:`"
             ));
-            None
+            Err(why)
         }
     }
 }

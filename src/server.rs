@@ -214,14 +214,15 @@ async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
 /// Looks at what the configuration points to, without changing any of it: every fault, as a sentence.
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
-    match &config.authentication {
-        Authentication::StaticTokens(path) => StaticTokens::load(path)
-            .err()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        Authentication::Nobody => Vec::new(),
-    }
+    let tokens = match &config.authentication {
+        Authentication::StaticTokens(path) => StaticTokens::load(path).err().map(|e| e.to_string()),
+        Authentication::Nobody => None,
+    };
+    let store = match &config.store {
+        config::Store::Redis(settings) => RedisStore::check(settings).err().map(|e| e.to_string()),
+        config::Store::Memory | config::Store::File(_) => None,
+    };
+    tokens.into_iter().chain(store).collect()
 }
 
 /// Connects to the sandbox as to AWS: by the SDK, over HTTP, signed, asking STS for the account.
@@ -243,7 +244,7 @@ async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, StartError>
     Ok(match store {
         config::Store::Memory => Arc::new(SqliteStore::in_memory()?),
         config::Store::File(path) => Arc::new(SqliteStore::open(path)?),
-        config::Store::Redis(settings) => Arc::new(RedisStore::open(settings).await?),
+        config::Store::Redis(settings) => Arc::new(Box::pin(RedisStore::open(settings)).await?),
     })
 }
 

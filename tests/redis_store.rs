@@ -289,7 +289,12 @@ async fn a_server_that_cannot_be_used_is_refused_at_once_with_its_reason() {
         ..settings(&primary)
     };
     let error = RedisStore::open(&missing).await.err().unwrap();
-    assert!(matches!(error, OpenError::File { .. }), "{error}");
+    assert!(
+        matches!(error, OpenError::File { .. }) && error.is_in_the_settings(),
+        "{error}"
+    );
+    assert!(RedisStore::check(&missing).is_err());
+    assert!(RedisStore::check(&settings(&gone)).is_ok());
 }
 
 #[tokio::test]

@@ -61,6 +61,14 @@ impl RedisStore {
         Ok(store)
     }
 
+    /// Reads what the settings name, without connecting.
+    ///
+    /// # Errors
+    /// [`OpenError`] if [`RedisStore::open`] would fail before it reached the server.
+    pub fn check(settings: &Settings) -> Result<(), OpenError> {
+        connection::client(settings).map(drop)
+    }
+
     /// Does what a claim and its end do, under a key of its own: a replica, a foreign shard or a missing permission
     /// shows now, not at the first call.
     async fn try_out(&self) -> Result<(), RedisError> {

@@ -19,7 +19,7 @@ use super::{Settings, settings::Address};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file that the settings name cannot be read.
-    #[error("cannot read {what} `{path}`")]
+    #[error("cannot read {what} `{path}`: {source}")]
     File {
         /// What it is.
         what: &'static str,
@@ -29,7 +29,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The settings contradict each other or are no settings.
-    #[error("cannot use the idempotency store `{address}`")]
+    #[error("the settings of the idempotency store `{address}` cannot be used: {source}")]
     Settings {
         /// The server.
         address: Address,
@@ -49,6 +49,17 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether the settings are at fault, and not the server.
+    #[must_use]
+    pub fn is_in_the_settings(&self) -> bool {
+        match self {
+            Self::File { .. } | Self::Settings { .. } => true,
+            Self::Unusable { .. } => false,
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct Connection {
     client: Client,
@@ -66,22 +77,7 @@ const QUEUE: usize = 1_024;
 impl Connection {
     /// Prepares a connection; the first command makes it.
     pub(super) fn new(settings: &Settings) -> Result<Self, OpenError> {
-        let fault = |source| OpenError::Settings {
-            address: settings.address.clone(),
-            source,
-        };
-        let info = connection_info(settings, fault)?;
-        let client = match &settings.ca_file {
-            Some(path) => Client::build_with_tls(
-                info,
-                TlsCertificates {
-                    client_tls: None,
-                    root_cert: Some(read("the certificates", path)?),
-                },
-            ),
-            None => Client::open(info),
-        }
-        .map_err(fault)?;
+        let client = client(settings)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(settings.connect_timeout))
             .set_response_timeout(Some(settings.response_timeout))
@@ -89,7 +85,12 @@ impl Connection {
             // Whoever asks next tries again; nobody waits for a series of attempts.
             .set_number_of_retries(0);
         let manager =
-            ConnectionManager::new_lazy_with_config(client.clone(), config.clone()).map_err(fault)?;
+            ConnectionManager::new_lazy_with_config(client.clone(), config.clone()).map_err(|source| {
+                OpenError::Settings {
+                    address: settings.address.clone(),
+                    source,
+                }
+            })?;
         Ok(Self {
             client,
             config,
@@ -147,6 +148,26 @@ impl Connection {
         // failed when somebody last asked. A slow server is not asked twice.
         !error.is_timeout() && (error.is_io_error() || error.is_unrecoverable_error())
     }
+}
+
+/// Puts together what a connection takes.
+pub(super) fn client(settings: &Settings) -> Result<Client, OpenError> {
+    let fault = |source| OpenError::Settings {
+        address: settings.address.clone(),
+        source,
+    };
+    let info = connection_info(settings, fault)?;
+    let client = match &settings.ca_file {
+        Some(path) => {
+            let certificates = TlsCertificates {
+                client_tls: None,
+                root_cert: Some(read("the certificates", path)?),
+            };
+            Client::build_with_tls(info, certificates)
+        }
+        None => Client::open(info),
+    };
+    client.map_err(fault)
 }
 
 fn connection_info(
