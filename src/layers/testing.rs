@@ -13,8 +13,10 @@ use crate::{
     failure::Failure,
     idempotency::UpstreamToken,
     operation::{Operation, Repeat},
-    ram::Ram,
 };
+
+/// What an operation of a test names in its signature, and never uses.
+pub(crate) use crate::ram::Ram;
 
 /// An operation that repeats as its parameter says: `t` with a token, `s` safely, `n` never.
 pub(crate) struct Op<const REPEAT: char>;

@@ -33,9 +33,9 @@ use crate::{
         Execution, Window,
         authorize::AuthorizeLayer,
         idempotency::{IdempotencyLayer, Settings},
+        testing::Ram,
     },
     operation::{Operation, Repeat},
-    ram::Ram,
 };
 
 /// Wall time at the start of every test.
