@@ -1,5 +1,14 @@
 //! Who may import whom. A rule that is broken fails with its own sentence.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use syn::{UseTree, visit::Visit};

@@ -1,5 +1,14 @@
 //! `ResourceShareService.Create` as a caller sees it, through the real SDK against the sandbox.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::{Facade, arn, refusal, request};

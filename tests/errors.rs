@@ -1,5 +1,14 @@
 //! What RAM answers, and what the caller gets for it: over gRPC, through the real SDK, from the sandbox's faults.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use std::time::Duration;
