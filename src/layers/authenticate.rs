@@ -72,7 +72,6 @@ impl<S: Handler> Service<Request> for Authenticate<S> {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        request.extensions_mut().remove::<Caller>();
         if wire::is_health_check(request.uri().path()) {
             strip(request.headers_mut());
             return Box::pin(self.inner.call(request));
