@@ -5,8 +5,8 @@
 //! decoded. Health checks need no credential, reflection does.
 //!
 //! # On failure
-//! What the authenticator says, as a rule `CREDENTIALS_MISSING` or `CREDENTIALS_INVALID`, effect none. Two `authorization` headers are
-//! invalid, because two readers could pick different ones.
+//! What the authenticator says, as a rule `CREDENTIALS_MISSING` or `CREDENTIALS_INVALID`, effect none. Two
+//! `authorization` headers are invalid, because two readers could pick different ones.
 //!
 //! # When the caller goes away
 //! The authenticator's future is dropped.
