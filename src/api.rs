@@ -101,9 +101,11 @@ fn rfc3339(time: UnixMillis) -> String {
 
 /// Says in the log what the caller must not see. The call's own line is written by `layers::trace`.
 fn log(failure: &Failure) {
-    let reason = failure.why().row().name;
-    tracing::Span::current().record("reason", reason);
     if let Some(cause) = failure.cause() {
-        tracing::debug!(reason, cause = crate::ram::chain(cause), "cause");
+        tracing::debug!(
+            reason = failure.why().row().name,
+            cause = crate::ram::chain(cause),
+            "cause"
+        );
     }
 }

@@ -14,6 +14,8 @@ pub mod idempotency;
 pub mod in_flight;
 pub mod request_id;
 pub mod retry;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod trace;
 pub mod wire;
 

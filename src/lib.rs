@@ -1,4 +1,39 @@
 //! AWS Resource Access Manager as a gRPC service.
+//!
+//! # The life of a request
+//!
+//! ```text
+//!  server::connections   accepts, bounds and ages connections; drains
+//!  ── the HTTP ring: headers only, every method; composed in server ──────────────────────────────
+//!  layers::request_id    names the request
+//!  layers::trace         one span, one line in the log
+//!  layers::catch_panic   a defect answers INTERNAL
+//!  layers::grpc_request  nothing else is served
+//!  layers::in_flight     sheds what is too much
+//!  layers::deadline      one absolute deadline
+//!  layers::authenticate  a credential becomes a call::Caller
+//!  layers::explain       gives tonic's own refusals a reason
+//!  ── tonic decodes one message ──────────────────────────────────────────────────────────────────
+//!  api                   validates; makes a call::Call of an operation::Operation
+//!  ── the call ring: typed, generic over the operation; composed in stack ────────────────────────
+//!  layers::authorize     policy; leaves a Permitted behind
+//!  layers::dry_run       answers validate_only
+//!  layers::idempotency   replays, joins, refuses, or claims and executes once, detached
+//!  layers::retry         tries again within a budget
+//!  layers::attempt       bounds one attempt
+//!  operations::*         converts, and calls RAM through the AWS SDK
+//!  ram::error            turns what came back into a failure::Failure
+//! ```
+//!
+//! On the way back a [`failure::Failure`] becomes a status in one place, [`failure::Failure::to_status`].
+//!
+//! # Where to begin
+//!
+//! [`server`] and [`stack`] are the two rings, a line with a reason for each layer. [`layers::authorize`] is the layer to read
+//! first. [`operations::list_resource_types`] is a whole operation. [`idempotency::record`] is what the promise of at most
+//! one share rests on. [`sandbox`] is another program's side of the wire, and uses nothing of the rest.
+//!
+//! `tests/architecture.rs` says who may import whom.
 
 pub mod api;
 pub mod auth;

@@ -59,6 +59,11 @@ const RULES: &[Rule] = &[
         because: "the stack composes layers for any operation",
     },
     Rule {
+        of: "layers/testing",
+        may: &["auth", "call", "idempotency", "layers", "operation", "ram"],
+        because: "the operations of the layers' tests must name what an operation sends through, in this one place",
+    },
+    Rule {
         of: "layers",
         may: &["auth", "call", "idempotency", "layers", "operation"],
         because: "a layer knows calls and the traits of auth and idempotency, not RAM, operations, config or messages",

@@ -70,7 +70,7 @@ impl SqliteStore {
 
     fn ask<T: Send + 'static>(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
         let (answer, answered) = oneshot::channel();
         let sent = self
@@ -83,7 +83,7 @@ impl SqliteStore {
             }
             answered
                 .await
-                .unwrap_or_else(|_| Err(StoreError::new("the transaction failed")))
+                .map_err(|_| StoreError::new("the transaction failed"))
         })
     }
 }
@@ -124,35 +124,22 @@ impl Drop for SqliteStore {
     }
 }
 
-type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
-
 enum Command {
     Load {
         key: Key,
-        answer: Answer<Option<Stored>>,
+        answer: oneshot::Sender<Option<Stored>>,
     },
     Swap {
         key: Key,
         expected: Option<Version>,
         change: Change,
-        answer: Answer<Swap>,
+        answer: oneshot::Sender<Swap>,
     },
     Sweep {
         now: UnixMillis,
         limit: u32,
-        answer: Answer<u32>,
+        answer: oneshot::Sender<u32>,
     },
-}
-
-impl Command {
-    fn refuse(self, error: StoreError) {
-        // Whoever asked may have gone; then nobody needs the answer. The same holds for the answers below.
-        match self {
-            Self::Load { answer, .. } => drop(answer.send(Err(error))),
-            Self::Swap { answer, .. } => drop(answer.send(Err(error))),
-            Self::Sweep { answer, .. } => drop(answer.send(Err(error))),
-        }
-    }
 }
 
 /// Gives an answer that was computed in a transaction, once that is committed.
@@ -183,27 +170,12 @@ impl Writer {
     }
 
     /// Does all of `group` in one transaction, or none of it.
+    ///
+    /// When it fails the answers are dropped, which tells whoever waits for one; the cause is logged here, once.
     fn commit(&mut self, group: Vec<Command>) {
-        let mut replies = Vec::with_capacity(group.len());
-        let mut rest = group.into_iter();
-        let failed = 'transaction: {
-            if let Err(error) = self.connection.execute_batch("BEGIN") {
-                break 'transaction Some(error);
-            }
-            for command in rest.by_ref() {
-                match self.perform(command) {
-                    Ok(reply) => replies.push(reply),
-                    Err((command, error)) => {
-                        command.refuse(broken(&error));
-                        break 'transaction Some(error);
-                    }
-                }
-            }
-            self.connection.execute_batch("COMMIT").err()
-        };
-        match failed {
-            None => replies.into_iter().for_each(|reply| reply()),
-            Some(error) => {
+        match self.transaction(group) {
+            Ok(replies) => replies.into_iter().for_each(|reply| reply()),
+            Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the idempotency store failed"
@@ -212,41 +184,41 @@ impl Writer {
                     // Should this fail as well, the next BEGIN does, and nothing is ever claimed.
                     drop(self.connection.execute_batch("ROLLBACK"));
                 }
-                // The computed answers are dropped: who waits for one is told that the transaction failed.
-                drop(replies);
-                rest.for_each(|command| command.refuse(broken(&error)));
             }
         }
     }
 
-    fn perform(&mut self, command: Command) -> Result<Reply, (Command, rusqlite::Error)> {
-        match command {
-            Command::Load { key, answer } => match self.load(&key) {
-                Ok(found) => Ok(Box::new(move || drop(answer.send(Ok(found))))),
-                Err(error) => Err((Command::Load { key, answer }, error)),
-            },
+    fn transaction(&mut self, group: Vec<Command>) -> rusqlite::Result<Vec<Reply>> {
+        self.connection.execute_batch("BEGIN")?;
+        let replies = group
+            .into_iter()
+            .map(|command| self.perform(command))
+            .collect::<rusqlite::Result<_>>()?;
+        self.connection.execute_batch("COMMIT")?;
+        Ok(replies)
+    }
+
+    fn perform(&mut self, command: Command) -> rusqlite::Result<Reply> {
+        // Whoever asked may have gone; then nobody needs the answer, and sending it fails.
+        Ok(match command {
+            Command::Load { key, answer } => {
+                let found = self.load(&key)?;
+                Box::new(move || _ = answer.send(found))
+            }
             Command::Swap {
                 key,
                 expected,
                 change,
                 answer,
-            } => match self.swap(&key, expected, &change) {
-                Ok(swap) => Ok(Box::new(move || drop(answer.send(Ok(swap))))),
-                Err(error) => {
-                    let command = Command::Swap {
-                        key,
-                        expected,
-                        change,
-                        answer,
-                    };
-                    Err((command, error))
-                }
-            },
-            Command::Sweep { now, limit, answer } => match self.sweep(now, limit) {
-                Ok(removed) => Ok(Box::new(move || drop(answer.send(Ok(removed))))),
-                Err(error) => Err((Command::Sweep { now, limit, answer }, error)),
-            },
-        }
+            } => {
+                let swap = self.swap(&key, expected, &change)?;
+                Box::new(move || _ = answer.send(swap))
+            }
+            Command::Sweep { now, limit, answer } => {
+                let removed = self.sweep(now, limit)?;
+                Box::new(move || _ = answer.send(removed))
+            }
+        })
     }
 
     fn load(&self, key: &Key) -> rusqlite::Result<Option<Stored>> {
@@ -317,10 +289,6 @@ const COUNTER_BITS: u32 = 40;
 /// A time as SQLite keeps it, which has no unsigned integers.
 fn column(time: UnixMillis) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
-}
-
-fn broken(error: &rusqlite::Error) -> StoreError {
-    StoreError::new("SQLite failed").caused_by(error.to_string())
 }
 
 #[cfg(test)]

@@ -138,3 +138,99 @@ fn too_late(message: &str) -> Failure {
         format!("{message}; try again with the same client token and more time"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+    use crate::{
+        clock,
+        layers::{
+            Window,
+            testing::{Op, execution},
+        },
+    };
+
+    /// One attempt against a RAM that answers after `latency`.
+    async fn attempt<const REPEAT: char>(
+        execution: Execution<Op<REPEAT>>,
+        latency: Duration,
+    ) -> Result<String, Failure> {
+        let ram = service_fn(move |_: Execution<Op<REPEAT>>| async move {
+            sleep(latency).await;
+            Ok::<_, Failure>("arn".to_owned())
+        });
+        AttemptLayer::new(Settings::default())
+            .layer(ram)
+            .oneshot(execution)
+            .await
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_comes_with_the_last_tick_counts() {
+        let limit = Settings::default().limit;
+
+        assert!(attempt::<'t'>(execution(LONG).await, limit).await.is_ok());
+        assert!(
+            attempt::<'t'>(execution(LONG).await, limit + Duration::from_millis(1))
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_answer_leaves_a_write_open_and_changes_nothing_for_a_read() {
+        let write = attempt::<'t'>(execution(LONG).await, LONG).await.unwrap_err();
+        let read = attempt::<'s'>(execution(LONG).await, LONG).await.unwrap_err();
+
+        assert_eq!(
+            (write.why(), write.what_happened()),
+            (Reason::AwsTimeout, Effect::Unknown)
+        );
+        assert_eq!(
+            (read.why(), read.what_happened()),
+            (Reason::AwsTimeout, Effect::None)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_execution_bounds_the_attempt() {
+        let mut short = execution::<'t'>(LONG).await;
+        short.deadline = Instant::now() + Duration::from_secs(2);
+        let begun = Instant::now();
+
+        let failure = attempt(short, LONG).await.unwrap_err();
+
+        assert_eq!(failure.why(), Reason::AwsTimeout);
+        assert_eq!(begun.elapsed(), Duration::from_millis(1_900));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_without_time_or_behind_the_window() {
+        let mut late = execution::<'t'>(LONG).await;
+        late.deadline = Instant::now();
+        let mut monotonic = execution::<'t'>(LONG).await;
+        monotonic.window = Some(Window {
+            wall: u64::MAX,
+            monotonic: Instant::now(),
+        });
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let mut wall = execution::<'t'>(LONG).await;
+        wall.window = Some(Window {
+            wall: clock::wall_now() - 1,
+            monotonic: Instant::now() + LONG,
+        });
+
+        for execution in [late, monotonic, wall] {
+            let failure = attempt(execution, Duration::ZERO).await.unwrap_err();
+            assert_eq!(
+                (failure.why(), failure.what_happened()),
+                (Reason::DeadlineExceeded, Effect::None)
+            );
+        }
+    }
+}

@@ -117,7 +117,13 @@ impl<Op: Operation> tower::retry::Policy<Execution<Op>, Op::Output, Failure> for
             Err(failure) => failure,
         };
         self.in_doubt |= failure.what_happened() == Effect::Unknown;
-        if let Some(wait) = self.wait_before_next(Op::REPEAT, failure, execution.deadline) {
+        // Nobody waits behind the caller's deadline, but an open outcome is worth settling for the next who asks.
+        let deadline = if self.in_doubt {
+            execution.deadline
+        } else {
+            execution.permitted.call().deadline
+        };
+        if let Some(wait) = self.wait_before_next(Op::REPEAT, failure, deadline) {
             tracing::debug!(
                 attempt = self.attempts,
                 reason = failure.why().row().name,
@@ -181,5 +187,146 @@ impl Policy {
         if self.attempts == 1 {
             self.budget.deposit();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::ready,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+    use crate::layers::testing::{Op, execution};
+
+    fn unavailable() -> Failure {
+        Failure::new(Reason::ServiceUnavailable, "down")
+            .effect(Effect::Unknown)
+            .advice(Advice::After(Duration::ZERO))
+    }
+
+    fn refused() -> Failure {
+        Failure::new(Reason::InvalidParameter, "no")
+    }
+
+    fn throttled() -> Failure {
+        Failure::new(Reason::Throttling, "slow down").advice(Advice::After(Duration::from_secs(1)))
+    }
+
+    /// Runs a call whose attempts end as `script` says, and returns its end and how many there were.
+    async fn run<const REPEAT: char>(
+        layer: &RetryLayer,
+        patience: Duration,
+        script: impl Fn(u32) -> Result<String, Failure> + Clone + Send + 'static,
+    ) -> (Result<String, Failure>, u32) {
+        let attempts = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&attempts);
+        let inner = service_fn(move |_: Execution<Op<REPEAT>>| {
+            ready(script(counted.fetch_add(1, Ordering::SeqCst) + 1))
+        });
+        let result = layer.layer(inner).oneshot(execution(patience).await).await;
+        (result, attempts.load(Ordering::SeqCst))
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transient_failure_is_tried_again_and_the_count_is_told() {
+        let layer = RetryLayer::new(Settings::default());
+
+        let (ok, attempts) = run::<'t'>(&layer, LONG, |n| {
+            if n < 3 {
+                Err(unavailable())
+            } else {
+                Ok("arn".to_owned())
+            }
+        })
+        .await;
+        let (failed, all) = run::<'t'>(&layer, LONG, |_| Err(unavailable())).await;
+
+        assert_eq!((ok.unwrap().as_str(), attempts), ("arn", 3));
+        assert_eq!(
+            (failed.unwrap_err().get_metadata("attempts"), all),
+            (Some("3"), 3)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_final() {
+        let (result, attempts) =
+            run::<'t'>(&RetryLayer::new(Settings::default()), LONG, |_| Err(refused())).await;
+
+        assert_eq!(
+            (result.unwrap_err().why(), attempts),
+            (Reason::InvalidParameter, 1)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_or_a_throttle_after_an_open_attempt_does_not_end_the_doubt() {
+        for last in [refused(), throttled()] {
+            let script = move |n| Err(if n == 1 { unavailable() } else { last.clone() });
+            let (result, _) = run::<'t'>(&RetryLayer::new(Settings::default()), LONG, script).await;
+
+            let failure = result.unwrap_err();
+            assert_eq!(
+                (failure.why(), failure.what_happened()),
+                (Reason::OutcomeUnknown, Effect::Unknown)
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ram_cannot_recognise_is_not_repeated_while_its_outcome_is_open() {
+        let layer = RetryLayer::new(Settings::default());
+
+        let (_, open) = run::<'n'>(&layer, LONG, |_| Err(unavailable())).await;
+        let (_, certain) = run::<'n'>(&layer, LONG, |_| Err(throttled())).await;
+
+        assert_eq!((open, certain), (1, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_retry_starts_that_the_caller_would_not_wait_for() {
+        let (_, attempts) = run::<'t'>(
+            &RetryLayer::new(Settings::default()),
+            Duration::from_millis(1_400),
+            |_| Err(throttled()),
+        )
+        .await;
+
+        assert_eq!(
+            attempts, 1,
+            "a pause of 1 s and 500 ms for the attempt do not fit"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_outcome_is_settled_also_behind_the_callers_deadline() {
+        let script = |n| {
+            if n == 1 {
+                Err(unavailable())
+            } else {
+                Ok("arn".to_owned())
+            }
+        };
+
+        let (result, _) = run::<'t'>(&RetryLayer::new(Settings::default()), Duration::ZERO, script).await;
+
+        assert!(result.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_budget_ends_transient_retries_for_everybody_but_not_throttled_ones() {
+        let layer = RetryLayer::new(Settings::default());
+        for _ in 0..5 {
+            assert_eq!(run::<'t'>(&layer, LONG, |_| Err(unavailable())).await.1, 3);
+        }
+
+        assert_eq!(run::<'t'>(&layer, LONG, |_| Err(unavailable())).await.1, 1);
+        assert_eq!(run::<'t'>(&layer, LONG, |_| Err(throttled())).await.1, 3);
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod raw;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
@@ -227,8 +229,7 @@ pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_REGION", "us-east-1"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("AWS_CONFIG_FILE", "/nonexistent"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent"),
+        ("RAM_FACADE_LOG_FILTER", "warn"),
     ]);
     command.envs(variables.iter().copied());
     command

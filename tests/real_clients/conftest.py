@@ -129,8 +129,9 @@ def binary() -> Path:
 def _static_credentials():
     """Gives the clients inside this process the same environment as the children."""
     before = dict(os.environ)
+    clean = environment() | {k: v for k, v in before.items() if k == "RAM_FACADE_BIN"}
     os.environ.clear()
-    os.environ.update(environment() | {k: v for k, v in before.items() if k == "RAM_FACADE_BIN"})
+    os.environ.update(clean)
     yield
     os.environ.clear()
     os.environ.update(before)

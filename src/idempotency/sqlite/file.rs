@@ -140,7 +140,21 @@ fn create(path: &Path) -> Result<bool, OpenError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => refuse_empty(path).map(|()| false),
+        Err(source) => Err(OpenError::File {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// A store is never empty, not even a new one: such a file was cut off. SQLite would take it for a new database.
+fn refuse_empty(path: &Path) -> Result<(), OpenError> {
+    match fs::metadata(path) {
+        Ok(file) if file.len() > 0 => Ok(()),
+        Ok(_) => Err(OpenError::Foreign {
+            path: path.to_owned(),
+        }),
         Err(source) => Err(OpenError::File {
             path: path.to_owned(),
             source,

@@ -131,3 +131,8 @@ impl Store for MemoryStore {
         Box::pin(ready(Ok(u32::try_from(over.len()).unwrap())))
     }
 }
+
+#[tokio::test]
+async fn the_store_of_the_tests_does_what_a_store_must() {
+    super::suite::run(|| async { MemoryStore::default() }).await;
+}

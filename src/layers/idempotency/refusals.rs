@@ -148,28 +148,9 @@ pub(super) fn unreadable(error: prost::DecodeError) -> Failure {
 
 /// Makes the last failure of an execution that may have taken effect say so.
 pub(super) fn open(failure: Failure) -> Failure {
-    match (failure.what_happened(), failure.what_next()) {
-        (Effect::Unknown, Advice::After(_)) => failure,
-        (Effect::Unknown, Advice::Never | Advice::Once) => failure.advice(SOON),
-        // RAM refused this attempt, but an earlier one has no answer, and the refusal says nothing about that.
-        (Effect::None, _) => {
-            let mut open = Failure::new(
-                Reason::OutcomeUnknown,
-                format!(
-                    "an earlier attempt may have executed this request; send it again with the same client_token (the \
-                     last attempt: {})",
-                    failure.message()
-                ),
-            )
-            .effect(Effect::Unknown)
-            .advice(SOON)
-            .metadata("cause", failure.why().row().name);
-            for key in ["awsErrorCode", "awsRequestId", "attempts"] {
-                if let Some(value) = failure.get_metadata(key) {
-                    open = open.metadata(key, value.to_owned());
-                }
-            }
-            open.source(Arc::new(failure) as Arc<dyn Error + Send + Sync>)
-        }
+    let failure = failure.in_doubt();
+    match failure.what_next() {
+        Advice::After(_) => failure,
+        Advice::Never | Advice::Once => failure.advice(SOON),
     }
 }

@@ -99,7 +99,12 @@ pub(super) fn by_code(code: &str, status: u16, skewed: bool) -> Row {
         .or_else(|| common_error(name, skewed))
         .unwrap_or_else(|| match status {
             500.. => open(Reason::AwsInternalError, INTERNAL),
-            _ => refused(Reason::AwsUnrecognizedError, Detail::None),
+            // Whose fault it is cannot be told, so AWS's text stays in the log.
+        _ => ours(
+            Reason::AwsUnrecognizedError,
+            Advice::Never,
+            "AWS refused with an error that this service does not know; see awsErrorCode and ask its operator",
+        ),
         })
 }
 
