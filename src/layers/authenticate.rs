@@ -12,7 +12,7 @@
 //! The authenticator's future is dropped.
 //!
 //! # What it leaves behind
-//! [`Caller`](crate::call::Caller) in the request's extensions and `caller` on the current span. It takes away the
+//! [`Caller`] in the request's extensions and `caller` on the current span. It takes away the
 //! credential, which nobody inside needs, and every header by which a client could pretend to be somebody.
 
 use std::{
