@@ -251,7 +251,12 @@ fn authenticator(
         Authentication::StaticTokens(path) => {
             let settings = static_tokens::Settings::new(path);
             let tokens = Arc::new(StaticTokens::load(settings.path)?);
-            tokio::spawn(Arc::clone(&tokens).watch(settings.poll_interval, stop.clone()));
+            let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
+            tokio::spawn(async move {
+                if let Err(error) = watching.await {
+                    tracing::error!(%error, "the token file is not watched: changes need a restart");
+                }
+            });
             Ok(tokens)
         }
         Authentication::Nobody => {
