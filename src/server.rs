@@ -25,7 +25,9 @@ use crate::{
     config::{self, Authentication, Config},
     idempotency::{
         sqlite::{OpenError, SqliteStore},
+        steady::SteadyClock,
         store::Store,
+        sweeper,
     },
     layers::{
         authenticate::AuthenticateLayer,
@@ -109,6 +111,11 @@ impl Server {
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
         let store = open_store(&config.store)?;
+        tokio::spawn(sweeper::run(
+            Arc::clone(&store),
+            SteadyClock::new(config.idempotency.token_memory),
+            stop.clone().cancelled_owned(),
+        ));
         let authenticator = authenticator(&config.authentication, &stop)?;
 
         let executions = TaskTracker::new();
