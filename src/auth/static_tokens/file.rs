@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Largest file that is read, in bytes: some 10,000 lines.
-pub(super) const MAX_FILE: u64 = 1_024 * 1_024;
+const MAX_FILE: u64 = 1_024 * 1_024;
 
 /// Why a file of tokens was not taken over.
 #[derive(Debug, Error)]
@@ -66,8 +66,8 @@ pub(super) fn listed(faults: &[Fault]) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     inode: u64,
-    length: u64,
-    modified: (i64, i64),
+    pub(super) length: u64,
+    pub(super) modified: (i64, i64),
     changed: (i64, i64),
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::{
-    file::{MAX_FILE, Stamp, is_final, listed},
+    file::{Stamp, is_final, listed},
     table::MAX_NAME,
     *,
 };
