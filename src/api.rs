@@ -104,7 +104,7 @@ fn log(failure: &Failure) {
     if let Some(cause) = failure.cause() {
         tracing::debug!(
             reason = failure.why().row().name,
-            cause = crate::ram::chain(cause),
+            cause = crate::failure::chain(cause),
             "cause"
         );
     }

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::{Config, Fault, Sources, reference},
+    failure::chain,
     sandbox::{FaultPlan, Sandbox, Settings},
     server::{self, Server, StartError, connections::Drained, health},
     telemetry,
@@ -118,9 +119,9 @@ impl From<io::Error> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) => Self::Usage(vec![error.to_string()]),
+            StartError::Tokens(_) => Self::Usage(vec![chain(&error)]),
             StartError::Listen(..) | StartError::Ram(_) | StartError::Store(_) | StartError::Contract(_) => {
-                Self::Failed(error.to_string())
+                Self::Failed(chain(&error))
             }
         }
     }

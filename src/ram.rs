@@ -10,7 +10,7 @@ use aws_sdk_ram::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
 };
 
-use crate::call::Target;
+use crate::{call::Target, failure::chain};
 
 /// How RAM is reached. Credentials, Region and endpoint that are not given here come from AWS's ordinary chain:
 /// environment, profile files, container and instance metadata.
@@ -161,13 +161,6 @@ fn partition_of(region: &str) -> &'static str {
         Some("eu") if region.starts_with("eu-isoe-") => "aws-iso-e",
         _ => "aws",
     }
-}
-
-/// An error and its causes in one line; the SDK's own texts often say only "dispatch failure".
-#[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::{
         static_tokens::{self, LoadError, StaticTokens},
     },
     config::{self, Authentication, Config},
+    failure::chain,
     idempotency::{
         sqlite::{OpenError, SqliteStore},
         steady::SteadyClock,
@@ -63,7 +64,7 @@ pub enum StartError {
     #[error(transparent)]
     Ram(#[from] ram::ConnectError),
     /// The idempotency store cannot be opened.
-    #[error("cannot open the idempotency store: {0}")]
+    #[error(transparent)]
     Store(#[from] OpenError),
     /// The file of bearer tokens cannot be used.
     #[error(transparent)]
@@ -218,11 +219,9 @@ async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
     match &config.authentication {
-        Authentication::StaticTokens(path) => StaticTokens::load(path)
-            .err()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        Authentication::StaticTokens(path) => {
+            StaticTokens::load(path).err().iter().map(|e| chain(e)).collect()
+        }
         Authentication::Nobody => Vec::new(),
     }
 }

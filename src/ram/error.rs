@@ -162,7 +162,7 @@ fn not_answered(error: &ConnectorError) -> Failure {
         return open(Reason::AwsConnectionLost, message);
     }
     // The identity cache reports its own time-out as text only (aws-smithy-runtime, identity/cache/lazy.rs).
-    if crate::ram::chain(error).contains("identity resolver timed out") {
+    if crate::failure::chain(error).contains("identity resolver timed out") {
         return no_credentials_now();
     }
     misconfigured()

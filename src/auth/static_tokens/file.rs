@@ -16,6 +16,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::failure::chain;
+
 use super::{
     StaticTokens,
     table::{Fault, Table},
@@ -28,7 +30,7 @@ const MAX_FILE: u64 = 1_024 * 1_024;
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// It cannot be read.
-    #[error("cannot read the token file `{}`: {source}", path.display())]
+    #[error("cannot read the token file `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -99,7 +101,7 @@ impl StaticTokens {
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "kept the old tokens");
+                tracing::error!(error = chain(&error), "kept the old tokens");
                 Err(error)
             }
         }
