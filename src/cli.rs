@@ -59,8 +59,8 @@ struct Serve {
     /// Another endpoint for RAM and STS.
     #[arg(long, value_name = "URL")]
     ram_endpoint: Option<String>,
-    /// Idempotency store: a file, or `:memory:`.
-    #[arg(long, value_name = "PATH")]
+    /// Idempotency store: a file, redis://host:port, rediss://host:port, or `:memory:`.
+    #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// File with the SHA-256 of every bearer token and its caller's name.
     #[arg(long, value_name = "FILE")]
@@ -120,9 +120,11 @@ impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Tokens(_) => Self::Usage(vec![chain(&error)]),
-            StartError::Listen(..) | StartError::Ram(_) | StartError::Store(_) | StartError::Contract(_) => {
-                Self::Failed(chain(&error))
-            }
+            StartError::Listen(..)
+            | StartError::Ram(_)
+            | StartError::Store(_)
+            | StartError::SharedStore(_)
+            | StartError::Contract(_) => Self::Failed(chain(&error)),
         }
     }
 }

@@ -7,9 +7,11 @@ mod reader;
 
 use std::{
     collections::BTreeMap, fmt::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr,
+    time::Duration,
 };
 
 use crate::{
+    idempotency::redis::{Settings as RedisSettings, WrongAddress},
     layers::{attempt, deadline, idempotency, in_flight, retry},
     ram, rules, sandbox,
     server::connections,
@@ -26,17 +28,19 @@ pub enum Store {
     Memory,
     /// In a SQLite file of this name.
     File(PathBuf),
+    /// In a Redis or Valkey server, which replicas share.
+    Redis(RedisSettings),
 }
 
 impl FromStr for Store {
-    type Err = ();
+    type Err = WrongAddress;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self, WrongAddress> {
         match text {
-            "" => Err(()),
+            "" => Err(WrongAddress),
             ":memory:" => Ok(Self::Memory),
-            // Kept for a store that replicas share; a file of that name is nobody's wish.
-            url if url.contains("://") => Err(()),
+            // A file of that name is nobody's wish.
+            url if url.contains("://") => Ok(Self::Redis(RedisSettings::new(url.parse()?))),
             path => Ok(Self::File(path.into())),
         }
     }
@@ -151,12 +155,7 @@ fn read(r: &mut Reader) -> Option<Config> {
         ADDRESS,
         "Where gRPC is served. Port 0 takes a free one.",
     );
-    let store = r.optional(
-        "store",
-        "a file path or `:memory:`",
-        "Where the idempotency records live. `:memory:` forgets them with the process. With the sandbox the default is \
-         `:memory:`; without, there is none.",
-    );
+    let store = read_store(r);
     let insecure = r.or_default(
         "insecure_no_auth",
         false,
@@ -178,8 +177,8 @@ fn read(r: &mut Reader) -> Option<Config> {
             (None, Some(_)) => Some(Store::Memory),
             (None, None) => {
                 r.fault(
-                    "store (RAM_FACADE_STORE) is not set: name a file that survives restarts, or `:memory:` to forget \
-                     on restart which requests were served",
+                    "store (RAM_FACADE_STORE) is not set: name a file that survives restarts, redis://host:port for \
+                     replicas to share, or `:memory:` to forget on restart which requests were served",
                 );
                 None
             }
@@ -204,6 +203,84 @@ fn read(r: &mut Reader) -> Option<Config> {
         stray_variables: Vec::new(),
     };
     Some(config)
+}
+
+fn read_store(r: &mut Reader) -> Option<Store> {
+    // Taken as text first: a wrong address may hold a password, which no fault may show.
+    let text = r.optional::<String>(
+        "store",
+        "a file path, `redis://host:port`, `rediss://host:port` or `:memory:`",
+        "Where the idempotency records live. Replicas share a Redis or Valkey server (`rediss` for TLS; docs/redis.md); \
+         `:memory:` forgets them with the process. With the sandbox the default is `:memory:`; without, there is none.",
+    );
+    let server = ServerKeys::read(r);
+    match text?.parse() {
+        Ok(Store::Redis(settings)) => Some(Store::Redis(server.complete(r, settings))),
+        Ok(store) => Some(store),
+        Err(why) => {
+            r.fault(format!(
+                "store (RAM_FACADE_STORE) {why}; or a file path, or `:memory:`"
+            ));
+            None
+        }
+    }
+}
+
+/// What a server's address leaves open. The keys mean nothing for another store.
+struct ServerKeys {
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+}
+
+impl ServerKeys {
+    fn read(r: &mut Reader) -> Self {
+        Self {
+            user: r.optional(
+                "redis.user",
+                "an ACL user",
+                "Who logs in to the Redis or Valkey server. Unset: the one of the URL, or the server's default user.",
+            ),
+            password_file: r.optional(
+                "redis.password_file",
+                "a file path",
+                "File whose first line is the password for the server. Read at start.",
+            ),
+            ca_file: r.optional(
+                "redis.ca_file",
+                "a file path",
+                "File with the certificates (PEM) that may vouch for a `rediss` server. Unset: the system's.",
+            ),
+            connect_timeout: r.millis(
+                "redis.connect_timeout_ms",
+                RedisSettings::CONNECT_TIMEOUT,
+                50..=10_000,
+                "Longest time to open a connection to the server.",
+            ),
+            response_timeout: r.millis(
+                "redis.response_timeout_ms",
+                RedisSettings::RESPONSE_TIMEOUT,
+                50..=10_000,
+                "Longest time the server may take to answer a command.",
+            ),
+        }
+    }
+
+    fn complete(self, r: &mut Reader, settings: RedisSettings) -> RedisSettings {
+        if self.ca_file.is_some() && !settings.address.is_tls() {
+            r.fault("redis.ca_file (RAM_FACADE_REDIS_CA_FILE) is set, but store is no rediss:// URL");
+        }
+        RedisSettings {
+            user: self.user,
+            password_file: self.password_file,
+            ca_file: self.ca_file,
+            connect_timeout: self.connect_timeout,
+            response_timeout: self.response_timeout,
+            ..settings
+        }
+    }
 }
 
 /// Nobody gets in by default, and what is open to everybody is open on loopback only.
@@ -394,6 +471,12 @@ fn read_idempotency(r: &mut Reader) -> idempotency::Settings {
             "true or false",
             "Refuses writes without a client token.",
         ),
+        lease: r.millis(
+            "idempotency.lease_ms",
+            default.lease,
+            1_000..=60_000,
+            "How long a claim keeps other replicas from sending the same request.",
+        ),
         ttl: r.seconds(
             "idempotency.ttl_s",
             default.ttl,
@@ -405,6 +488,13 @@ fn read_idempotency(r: &mut Reader) -> idempotency::Settings {
             default.token_memory,
             600..=86_400,
             "How long RAM remembers a client token. A request is resent only while it surely does.",
+        ),
+        signature_margin: r.seconds(
+            "idempotency.signature_margin_s",
+            default.signature_margin,
+            300..=86_399,
+            "How long a request that was given up can still arrive at RAM. Requests are resent for token_memory_s less \
+             this.",
         ),
         ..default
     };
@@ -566,6 +656,46 @@ mod tests {
         ] {
             assert!(faults.contains(part), "{part} is missing from: {faults}");
         }
+    }
+
+    #[test]
+    fn a_server_that_replicas_share_has_keys_of_its_own() {
+        let config = config(
+            "store = \"rediss://cache.example:6380\"\ninsecure_no_auth = true\n[redis]\nuser = \"facade\"\n\
+             password_file = \"/run/password\"\nca_file = \"/etc/ca.pem\"\nresponse_timeout_ms = 500",
+        )
+        .unwrap();
+
+        let Store::Redis(settings) = config.store else {
+            panic!("{:?}", config.store)
+        };
+        assert_eq!(settings.address.to_string(), "rediss://cache.example:6380");
+        assert_eq!(settings.user.as_deref(), Some("facade"));
+        assert_eq!(settings.password_file, Some("/run/password".into()));
+        assert_eq!(settings.response_timeout, Duration::from_millis(500));
+        assert_eq!(settings.connect_timeout, RedisSettings::CONNECT_TIMEOUT);
+    }
+
+    #[test]
+    fn no_fault_and_no_debug_output_shows_a_password() {
+        let wrong = config("store = \"redis://:hunter2@\"\ninsecure_no_auth = true").unwrap_err();
+        let right = config("store = \"redis://:hunter2@cache.example\"\ninsecure_no_auth = true").unwrap();
+
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert!(
+            wrong[0].starts_with("store (RAM_FACADE_STORE) must be redis://"),
+            "{wrong:?}"
+        );
+        assert!(!wrong[0].contains("hunter2"), "{wrong:?}");
+        assert!(!format!("{right:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_authority_for_a_server_without_tls_is_a_fault() {
+        let faults = config("store = \"redis://host\"\ninsecure_no_auth = true\n[redis]\nca_file = \"x\"")
+            .unwrap_err();
+
+        assert!(faults[0].contains("rediss://"), "{faults:?}");
     }
 
     #[test]

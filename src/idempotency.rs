@@ -10,6 +10,7 @@ mod canonical;
 mod fingerprint;
 mod key;
 pub mod record;
+pub mod redis;
 pub mod sqlite;
 pub mod steady;
 pub mod store;

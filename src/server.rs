@@ -25,7 +25,8 @@ use crate::{
     config::{self, Authentication, Config},
     failure::chain,
     idempotency::{
-        sqlite::{OpenError, SqliteStore},
+        redis::{OpenError as SharedOpenError, RedisStore},
+        sqlite::{self, SqliteStore},
         steady::SteadyClock,
         store::Store,
         sweeper,
@@ -65,7 +66,10 @@ pub enum StartError {
     Ram(#[from] ram::ConnectError),
     /// The idempotency store cannot be opened.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] sqlite::OpenError),
+    /// The idempotency store that replicas share cannot be used.
+    #[error(transparent)]
+    SharedStore(#[from] SharedOpenError),
     /// The file of bearer tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] LoadError),
@@ -111,7 +115,7 @@ impl Server {
         let stop = CancellationToken::new();
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
-        let store = open_store(&config.store)?;
+        let store = open_store(&config.store).await?;
         tokio::spawn(sweeper::run(
             Arc::clone(&store),
             SteadyClock::new(config.idempotency.token_memory),
@@ -241,12 +245,12 @@ async fn connect(config: &Config, sandbox: Option<&Sandbox>) -> Result<Ram, Star
     Ok(Ram::with_sdk_config(&sdk, &config.ram).await?)
 }
 
-fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, StartError> {
-    let opened = match store {
-        config::Store::Memory => SqliteStore::in_memory(),
-        config::Store::File(path) => SqliteStore::open(path),
-    };
-    Ok(Arc::new(opened?))
+async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, StartError> {
+    Ok(match store {
+        config::Store::Memory => Arc::new(SqliteStore::in_memory()?),
+        config::Store::File(path) => Arc::new(SqliteStore::open(path)?),
+        config::Store::Redis(settings) => Arc::new(RedisStore::open(settings).await?),
+    })
 }
 
 fn authenticator(

@@ -38,6 +38,7 @@ const RULES: &[Rule] = &[
         of: "config",
         may: &[
             "config",
+            "idempotency",
             "layers",
             "ram",
             "rules",
@@ -118,6 +119,7 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
     ),
     ("aws_sdk_sts", &["ram"], "the account is asked for once"),
     ("rusqlite", &["idempotency/sqlite"], "a store is one file"),
+    ("redis", &["idempotency/redis"], "a store is one file"),
     (
         "tonic::Status",
         &[
@@ -144,6 +146,7 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
 const IMPURE: &[&str] = &[
     "tokio",
     "rusqlite",
+    "redis",
     "std::fs",
     "std::net",
     "std::thread",

@@ -2,7 +2,9 @@
 
 #[cfg(test)]
 pub(crate) mod memory;
+// It lives with the integration tests, which run it against servers.
 #[cfg(test)]
+#[path = "../../tests/common/store_suite.rs"]
 pub(crate) mod suite;
 
 use std::error::Error;

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod raw;
+pub mod redis_server;
 
 use std::{
     collections::BTreeMap,

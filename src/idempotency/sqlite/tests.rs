@@ -35,6 +35,28 @@ async fn a_store_in_a_file_does_what_a_store_must() {
     .await;
 }
 
+#[test]
+fn a_store_in_memory_is_a_map() {
+    let make = async || SqliteStore::in_memory().unwrap();
+    suite::is_a_map(128, suite::Removes::Sweep, make, async |store| store);
+}
+
+#[test]
+fn a_store_in_a_file_is_a_map_that_survives_being_closed_and_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let number = std::cell::Cell::new(0);
+    let path = || directory.path().join(format!("{}.sqlite", number.get()));
+    let make = async || {
+        number.set(number.get() + 1);
+        SqliteStore::open(&path()).unwrap()
+    };
+    let reopen = async |store| {
+        drop(store);
+        SqliteStore::open(&path()).unwrap()
+    };
+    suite::is_a_map(24, suite::Removes::Sweep, make, reopen);
+}
+
 #[tokio::test]
 async fn records_survive_a_restart_and_their_writers_are_known_to_be_gone() {
     let (_directory, path) = here();

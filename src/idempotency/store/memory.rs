@@ -136,3 +136,15 @@ impl Store for MemoryStore {
 async fn the_store_of_the_tests_does_what_a_store_must() {
     super::suite::run(|| async { MemoryStore::default() }).await;
 }
+
+#[test]
+fn the_store_of_the_tests_is_a_map() {
+    use super::suite::{Removes, is_a_map};
+
+    is_a_map(
+        256,
+        Removes::Sweep,
+        async || MemoryStore::default(),
+        async |store| store,
+    );
+}
