@@ -88,7 +88,7 @@ impl Leader {
                 }
                 Decision::Mismatch => return Err(refusals::mismatch()),
                 // The place to ask RAM for a share with the intent's marker tag.
-                Decision::Reconcile => return Err(refusals::too_old_to_repeat()),
+                Decision::Reconcile(_) => return Err(refusals::too_old_to_repeat()),
                 Decision::Frozen => return Err(refusals::clock_jumped()),
             };
             if self.shared.tracker.is_closed() {

@@ -24,7 +24,7 @@ use crate::{
     clock::UnixMillis,
     failure::Failure,
     idempotency::{
-        CanonicalWriter, Fingerprint, Key, Scope, Store, UpstreamToken,
+        CanonicalWriter, Fingerprint, Key, Marker, Scope, Store, UpstreamToken,
         record::{Claim, Record},
         steady::{WallClock, millis},
         store::memory::MemoryStore,
@@ -212,6 +212,7 @@ impl Fixture {
             claim: Claim::new([9; 16]),
             lease_until,
             first_sent,
+            marker: Marker::of(&self.settings.marker_tag),
         };
         self.store.put(self.key(token), record.encode());
     }
