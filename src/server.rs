@@ -25,7 +25,9 @@ use crate::{
     config::{self, Authentication, Config},
     idempotency::{
         sqlite::{OpenError, SqliteStore},
+        steady::SteadyClock,
         store::Store,
+        sweeper,
     },
     layers::{
         authenticate::AuthenticateLayer,
@@ -109,6 +111,11 @@ impl Server {
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
         let store = open_store(&config.store)?;
+        tokio::spawn(sweeper::run(
+            Arc::clone(&store),
+            SteadyClock::new(config.idempotency.token_memory),
+            stop.clone().cancelled_owned(),
+        ));
         let authenticator = authenticator(&config.authentication, &stop)?;
 
         let executions = TaskTracker::new();
@@ -251,7 +258,12 @@ fn authenticator(
         Authentication::StaticTokens(path) => {
             let settings = static_tokens::Settings::new(path);
             let tokens = Arc::new(StaticTokens::load(settings.path)?);
-            tokio::spawn(Arc::clone(&tokens).watch(settings.poll_interval, stop.clone()));
+            let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
+            tokio::spawn(async move {
+                if let Err(error) = watching.await {
+                    tracing::error!(%error, "the token file is not watched: changes need a restart");
+                }
+            });
             Ok(tokens)
         }
         Authentication::Nobody => {

@@ -85,14 +85,12 @@ impl Operation for CreateResourceShare {
         out.texts_as_set(2, &input.resource_arns);
         out.texts_as_set(3, &input.principals);
         out.pairs_by_key(4, input.tags.iter().map(|t| (t.key.as_str(), t.value.as_str())));
-        // AWS's default is true, so that true means the same as unset.
-        if input.allow_external_principals == Some(false) {
+        if forbids_external(input) {
             out.flag(5, false);
         }
         out.texts_as_set(7, &input.permission_arns);
         out.texts_as_set(8, &input.sources);
-        // AWS's default is false.
-        if retain_on_leave(input) == Some(true) {
+        if retains_on_leave(input) {
             out.flag(9, true);
         }
     }
@@ -105,15 +103,13 @@ impl Operation for CreateResourceShare {
             .set_resource_arns(as_set(&input.resource_arns))
             .set_principals(as_set(&input.principals))
             .set_tags(tags_by_key(&input.tags))
-            .set_allow_external_principals(input.allow_external_principals)
+            .set_allow_external_principals(forbids_external(input).then_some(false))
             .client_token(token.as_str())
             .set_permission_arns(as_set(&input.permission_arns))
             .set_sources(as_set(&input.sources))
-            .set_resource_share_configuration(input.resource_share_configuration.as_ref().map(|c| {
+            .set_resource_share_configuration(retains_on_leave(input).then(|| {
                 types::ResourceShareConfiguration::builder()
-                    .set_retain_sharing_on_account_leave_organization(
-                        c.retain_sharing_on_account_leave_organization,
-                    )
+                    .retain_sharing_on_account_leave_organization(true)
                     .build()
             }))
             .send()
@@ -133,11 +129,18 @@ impl Operation for CreateResourceShare {
     }
 }
 
-fn retain_on_leave(input: &CreateResourceShareRequest) -> Option<bool> {
-    input
-        .resource_share_configuration
-        .as_ref()?
-        .retain_sharing_on_account_leave_organization
+// A default that is spelt out is the same intent as one left out. Neither the fingerprint nor RAM sees a difference: RAM
+// compares what it gets under a token, and may do so literally.
+
+/// Whether external principals are forbidden; AWS's default is that they are not.
+fn forbids_external(input: &CreateResourceShareRequest) -> bool {
+    input.allow_external_principals == Some(false)
+}
+
+/// Whether an account that leaves the organization keeps its access; AWS's default is that it does not.
+fn retains_on_leave(input: &CreateResourceShareRequest) -> bool {
+    let configuration = input.resource_share_configuration.as_ref();
+    configuration.and_then(|c| c.retain_sharing_on_account_leave_organization) == Some(true)
 }
 
 /// Sorted and without duplicates, as the fingerprint sees it: RAM compares what it gets under a token, and whether it

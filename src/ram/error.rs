@@ -137,10 +137,11 @@ fn misconfigured() -> Failure {
 fn not_answered(error: &ConnectorError) -> Failure {
     if let Some(credentials) = find::<CredentialsError>(error) {
         return match credentials {
-            CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
-                no_credentials_now()
+            CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
+                misconfigured()
             }
-            _ => misconfigured(),
+            // `Unhandled` as well: a container's credential endpoint that refuses connections comes as that.
+            _ => no_credentials_now(),
         };
     }
     // Certainly not sent: the connection was never made.
