@@ -1,6 +1,7 @@
 //! The one way to RAM: the AWS SDK's client, set up so that every decision about time and repetition is ours.
 
 pub mod error;
+pub mod guard;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -11,6 +12,8 @@ use aws_sdk_ram::{
 };
 
 use crate::{call::Target, failure::chain};
+
+use guard::Guard;
 
 /// How RAM is reached. Credentials, Region and endpoint that are not given here come from AWS's ordinary chain:
 /// environment, profile files, container and instance metadata.
@@ -47,6 +50,8 @@ pub struct Ram {
     pub client: Client,
     /// Whose account and which Region it acts on.
     pub target: Arc<Target>,
+    /// Key of the tag that new shares carry, with the token that RAM sees as its value. Empty for none.
+    pub marker_tag: Arc<str>,
 }
 
 /// Why [`Ram::connect`] failed.
@@ -106,15 +111,25 @@ impl Ram {
                     .connect_timeout(settings.connect_timeout)
                     .build(),
             )
+            .interceptor(Guard)
             .build();
         Ok(Self {
             client: Client::from_conf(config),
+            marker_tag: Arc::from(""),
             target: Arc::new(Target {
                 partition,
                 account,
                 region,
             }),
         })
+    }
+}
+
+impl Ram {
+    /// The same RAM, whose new shares carry a tag with the key `marker_tag`.
+    #[must_use]
+    pub fn marked(self, marker_tag: Arc<str>) -> Self {
+        Self { marker_tag, ..self }
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tonic_types::FieldViolation;
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::{Execution, Permitted, authorize::AuthorizeLayer};
+use super::{Errand, Execution, Permitted, authorize::AuthorizeLayer};
 use crate::{
     auth::policy::EveryCaller,
     call::{Call, Caller, Target},
@@ -65,6 +65,7 @@ pub(crate) async fn execution<const REPEAT: char>(patience: Duration) -> Executi
         .unwrap();
     Execution {
         permitted,
+        errand: Errand::Send,
         token: UpstreamToken::none(),
         deadline: deadline + Duration::from_secs(30),
         window: None,

@@ -24,6 +24,7 @@ use crate::{
     failure::{Advice, Effect, Failure, Reason},
 };
 
+use super::guard::Closed;
 use codes::{Detail, Row, Text};
 
 /// Longest pause that an answer may ask for.
@@ -135,6 +136,12 @@ fn misconfigured() -> Failure {
 
 /// No answer came: says why, and whether the request can have left.
 fn not_answered(error: &ConnectorError) -> Failure {
+    // Signed, and stopped in front of the wire.
+    if find::<Closed>(error).is_some() {
+        let message = "the time in which this request may be sent is over; try again with the same client token and \
+                       more time";
+        return Failure::new(Reason::DeadlineExceeded, message);
+    }
     if let Some(credentials) = find::<CredentialsError>(error) {
         return match credentials {
             CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
