@@ -53,7 +53,11 @@ impl Api {
 
     async fn run<Op: Operation>(&self, request: Request<Op::Input>) -> Result<Answer<Op::Output>, Failure> {
         let (_, extensions, input) = request.into_parts();
-        let violations = Op::validate(&input);
+        let mut violations = Op::validate(&input);
+        let marker_tag = &self.stack.ram().marker_tag;
+        if !marker_tag.is_empty() {
+            violations.extend(Op::validate_marker(&input, marker_tag));
+        }
         if !violations.is_empty() {
             return Err(Failure::invalid(Reason::InvalidRequest, violations));
         }
@@ -104,7 +108,7 @@ fn log(failure: &Failure) {
     if let Some(cause) = failure.cause() {
         tracing::debug!(
             reason = failure.why().row().name,
-            cause = crate::ram::chain(cause),
+            cause = crate::failure::chain(cause),
             "cause"
         );
     }

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::{Config, Fault, Sources, reference},
+    failure::chain,
     sandbox::{FaultPlan, Sandbox, Settings},
     server::{self, Server, StartError, connections::Drained, health},
     telemetry,
@@ -118,15 +119,13 @@ impl From<io::Error> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) => Self::Usage(vec![error.to_string()]),
-            StartError::SharedStore(ref why) if why.is_in_the_settings() => {
-                Self::Usage(vec![error.to_string()])
-            }
+            StartError::Tokens(_) => Self::Usage(vec![chain(&error)]),
+            StartError::SharedStore(ref why) if why.is_in_the_settings() => Self::Usage(vec![chain(&error)]),
             StartError::Listen(..)
             | StartError::Ram(_)
             | StartError::Store(_)
             | StartError::SharedStore(_)
-            | StartError::Contract(_) => Self::Failed(error.to_string()),
+            | StartError::Contract(_) => Self::Failed(chain(&error)),
         }
     }
 }

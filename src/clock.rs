@@ -5,6 +5,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 /// Milliseconds since the Unix epoch, as the records store them.
 pub type UnixMillis = u64;
 
@@ -18,4 +20,22 @@ pub fn wall_now() -> UnixMillis {
     let now = SystemTime::now();
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The time in which requests under one token may leave, on both clocks: a machine that was suspended, or whose wall
+/// clock was set, is caught by one of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Its end in wall time.
+    pub wall: UnixMillis,
+    /// Its end in monotonic time.
+    pub monotonic: Instant,
+}
+
+impl Window {
+    /// Returns whether a request may still leave.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        Instant::now() <= self.monotonic && wall_now() <= self.wall
+    }
 }

@@ -498,8 +498,24 @@ fn read_idempotency(r: &mut Reader) -> idempotency::Settings {
             "How long a request that was given up can still arrive at RAM. Requests are resent for token_memory_s less \
              this.",
         ),
+        marker_tag: r
+            .or_default(
+                "idempotency.marker_tag",
+                default.marker_tag.to_string(),
+                "a tag key that RAM accepts, or nothing",
+                "Key of the tag that every new share carries with the token that RAM sees, so that it can be found when its \
+                 request can no longer be repeated. Empty for no tag.",
+            )
+            .into(),
         ..default
     };
+    if !settings.marker_tag.is_empty()
+        && let Err(rule) = rules::tag_key(&settings.marker_tag)
+    {
+        r.fault(format!(
+            "idempotency.marker_tag (RAM_FACADE_IDEMPOTENCY_MARKER_TAG) {rule}"
+        ));
+    }
     for (field, fault) in settings.faults() {
         r.fault(format!("idempotency.{field} {fault}"));
     }

@@ -279,6 +279,13 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
+/// An error and its causes in one line; many texts alone, like the SDK's "dispatch failure", say nothing.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@
 mod canonical;
 mod fingerprint;
 mod key;
+mod marker;
 pub mod record;
 pub mod redis;
 pub mod sqlite;
@@ -19,6 +20,7 @@ pub mod sweeper;
 pub use canonical::CanonicalWriter;
 pub use fingerprint::Fingerprint;
 pub use key::{Key, Scope, UpstreamToken, client_token_fault, mint};
+pub use marker::Marker;
 pub use store::Store;
 
 /// Appends `bytes` behind their length, so that what stands next to each other cannot be read in two ways.

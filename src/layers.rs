@@ -22,16 +22,28 @@ pub mod wire;
 use tokio::time::Instant;
 
 use crate::{
-    clock::{self, UnixMillis},
     idempotency::UpstreamToken,
     layers::authorize::Permitted,
-    operation::Operation,
+    operation::{Operation, Repeat},
 };
+
+pub use crate::clock::Window;
+
+/// What an execution goes to RAM for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// To have the request executed.
+    Send,
+    /// To find what an earlier execution made. Changes nothing, and its answer may be that there is nothing.
+    Find,
+}
 
 /// A permitted call on its way to RAM, under the token that RAM will see.
 pub struct Execution<Op: Operation> {
     /// The call, and the proof that policy ran.
     pub permitted: Permitted<Op>,
+    /// What it goes for.
+    pub errand: Errand,
     /// The client token for RAM, the same for every attempt.
     pub token: UpstreamToken,
     /// When the execution ends, answered or not. May lie behind the caller's deadline.
@@ -40,31 +52,25 @@ pub struct Execution<Op: Operation> {
     pub window: Option<Window>,
 }
 
-impl<Op: Operation> Clone for Execution<Op> {
-    fn clone(&self) -> Self {
-        Self {
-            permitted: self.permitted.clone(),
-            token: self.token.clone(),
-            deadline: self.deadline,
-            window: self.window,
+impl<Op: Operation> Execution<Op> {
+    /// Whether sending it again can do its work twice.
+    #[must_use]
+    pub fn repeat(&self) -> Repeat {
+        match self.errand {
+            Errand::Send => Op::REPEAT,
+            Errand::Find => Repeat::Safe,
         }
     }
 }
 
-/// The time in which requests under one token may leave, on both clocks: a machine that was suspended, or whose wall
-/// clock was set, is caught by one of them.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// Its end in wall time.
-    pub wall: UnixMillis,
-    /// Its end in monotonic time.
-    pub monotonic: Instant,
-}
-
-impl Window {
-    /// Returns whether a request may still leave.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        Instant::now() <= self.monotonic && clock::wall_now() <= self.wall
+impl<Op: Operation> Clone for Execution<Op> {
+    fn clone(&self) -> Self {
+        Self {
+            permitted: self.permitted.clone(),
+            errand: self.errand,
+            token: self.token.clone(),
+            deadline: self.deadline,
+            window: self.window,
+        }
     }
 }

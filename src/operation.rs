@@ -3,12 +3,12 @@
 //! An operation is one unit struct in `operations/` that implements [`Operation`]. The layers are generic over it, so
 //! that a new operation adds no line to any of them.
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use tonic_types::FieldViolation;
 
 use crate::{
-    failure::Failure,
+    failure::{Failure, Reason},
     idempotency::{CanonicalWriter, UpstreamToken},
     ram::Ram,
 };
@@ -32,6 +32,8 @@ pub trait Operation: Sized + Send + Sync + 'static {
     const ACTION: &'static str;
     /// Whether it may be sent again.
     const REPEAT: Repeat;
+    /// Whether every request carries the marker tag, so that [`Operation::find`] finds what it made.
+    const MARKED: bool = false;
     /// The request message.
     type Input: prost::Message + Default + 'static;
     /// The response message.
@@ -39,6 +41,11 @@ pub trait Operation: Sized + Send + Sync + 'static {
 
     /// Returns every rule that `input` breaks, each with its field, the rule and the next step. Empty means valid.
     fn validate(input: &Self::Input) -> Vec<FieldViolation>;
+
+    /// Returns every way in which `input` leaves no room for a tag with the key `marker_tag`.
+    fn validate_marker(_input: &Self::Input, _marker_tag: &str) -> Vec<FieldViolation> {
+        Vec::new()
+    }
 
     /// Returns the caller's client token, if the request has one.
     fn client_token(_input: &Self::Input) -> Option<&str> {
@@ -70,4 +77,17 @@ pub trait Operation: Sized + Send + Sync + 'static {
         input: &Self::Input,
         token: &UpstreamToken,
     ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+
+    /// Looks in RAM for what a request under `token` made, by its marker tag. `None` is RAM's word that there is nothing.
+    ///
+    /// Asked of operations that are [`Operation::MARKED`], and only while the tag is in use.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being sure: an answer that does not fit the question is an error, not a `None`.
+    fn find(
+        _ram: &Ram,
+        _token: &UpstreamToken,
+    ) -> impl Future<Output = Result<Option<Self::Output>, Failure>> + Send {
+        ready(Err(Failure::new(Reason::Internal, "internal error")))
+    }
 }

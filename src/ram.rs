@@ -1,6 +1,7 @@
 //! The one way to RAM: the AWS SDK's client, set up so that every decision about time and repetition is ours.
 
 pub mod error;
+pub mod guard;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -10,7 +11,9 @@ use aws_sdk_ram::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
 };
 
-use crate::call::Target;
+use crate::{call::Target, failure::chain};
+
+use guard::Guard;
 
 /// How RAM is reached. Credentials, Region and endpoint that are not given here come from AWS's ordinary chain:
 /// environment, profile files, container and instance metadata.
@@ -47,6 +50,8 @@ pub struct Ram {
     pub client: Client,
     /// Whose account and which Region it acts on.
     pub target: Arc<Target>,
+    /// Key of the tag that new shares carry, with the token that RAM sees as its value. Empty for none.
+    pub marker_tag: Arc<str>,
 }
 
 /// Why [`Ram::connect`] failed.
@@ -106,15 +111,25 @@ impl Ram {
                     .connect_timeout(settings.connect_timeout)
                     .build(),
             )
+            .interceptor(Guard)
             .build();
         Ok(Self {
             client: Client::from_conf(config),
+            marker_tag: Arc::from(""),
             target: Arc::new(Target {
                 partition,
                 account,
                 region,
             }),
         })
+    }
+}
+
+impl Ram {
+    /// The same RAM, whose new shares carry a tag with the key `marker_tag`.
+    #[must_use]
+    pub fn marked(self, marker_tag: Arc<str>) -> Self {
+        Self { marker_tag, ..self }
     }
 }
 
@@ -161,13 +176,6 @@ fn partition_of(region: &str) -> &'static str {
         Some("eu") if region.starts_with("eu-isoe-") => "aws-iso-e",
         _ => "aws",
     }
-}
-
-/// An error and its causes in one line; the SDK's own texts often say only "dispatch failure".
-#[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

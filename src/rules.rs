@@ -219,6 +219,22 @@ pub fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// The key of a tag.
+///
+/// # Errors
+/// When empty, too long, with control characters, or AWS's own.
+pub fn tag_key(key: &str) -> Result<(), &'static str> {
+    if key.is_empty() || key.chars().count() > 128 {
+        Err("must have 1 to 128 characters")
+    } else if key.chars().any(char::is_control) {
+        Err("may not have control characters")
+    } else if key.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("aws:")) {
+        Err("may not start with aws:, which AWS keeps for itself")
+    } else {
+        Ok(())
+    }
+}
+
 /// The tags of a share as (key, value).
 pub fn tags<'a>(out: &mut Violations, tags: impl Iterator<Item = (&'a str, &'a str)>) {
     let mut keys = HashSet::new();
@@ -228,15 +244,8 @@ pub fn tags<'a>(out: &mut Violations, tags: impl Iterator<Item = (&'a str, &'a s
         if count > MAX_TAGS {
             continue;
         }
-        if key.is_empty() || key.chars().count() > 128 {
-            out.add(format!("tags[{i}].key"), "must have 1 to 128 characters");
-        } else if key.chars().any(char::is_control) {
-            out.add(format!("tags[{i}].key"), "may not have control characters");
-        } else if key.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("aws:")) {
-            out.add(
-                format!("tags[{i}].key"),
-                "may not start with aws:, which AWS keeps for itself",
-            );
+        if let Err(rule) = tag_key(key) {
+            out.add(format!("tags[{i}].key"), rule);
         } else if !keys.insert(key) {
             out.add(format!("tags[{i}].key"), "stands twice; give each key once");
         }

@@ -23,10 +23,13 @@ use crate::{
         static_tokens::{self, LoadError, StaticTokens},
     },
     config::{self, Authentication, Config},
+    failure::chain,
     idempotency::{
         redis::{OpenError as SharedOpenError, RedisStore},
         sqlite::{self, SqliteStore},
+        steady::SteadyClock,
         store::Store,
+        sweeper,
     },
     layers::{
         authenticate::AuthenticateLayer,
@@ -62,7 +65,7 @@ pub enum StartError {
     #[error(transparent)]
     Ram(#[from] ram::ConnectError),
     /// The idempotency store cannot be opened.
-    #[error("cannot open the idempotency store: {0}")]
+    #[error(transparent)]
     Store(#[from] sqlite::OpenError),
     /// The idempotency store that replicas share cannot be used.
     #[error(transparent)]
@@ -113,6 +116,11 @@ impl Server {
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
         let store = open_store(&config.store).await?;
+        tokio::spawn(sweeper::run(
+            Arc::clone(&store),
+            SteadyClock::new(config.idempotency.token_memory),
+            stop.clone().cancelled_owned(),
+        ));
         let authenticator = authenticator(&config.authentication, &stop)?;
 
         let executions = TaskTracker::new();
@@ -215,11 +223,11 @@ async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
     let tokens = match &config.authentication {
-        Authentication::StaticTokens(path) => StaticTokens::load(path).err().map(|e| e.to_string()),
+        Authentication::StaticTokens(path) => StaticTokens::load(path).err().map(|e| chain(&e)),
         Authentication::Nobody => None,
     };
     let store = match &config.store {
-        config::Store::Redis(settings) => RedisStore::check(settings).err().map(|e| e.to_string()),
+        config::Store::Redis(settings) => RedisStore::check(settings).err().map(|e| chain(&e)),
         config::Store::Memory | config::Store::File(_) => None,
     };
     tokens.into_iter().chain(store).collect()
@@ -256,7 +264,12 @@ fn authenticator(
         Authentication::StaticTokens(path) => {
             let settings = static_tokens::Settings::new(path);
             let tokens = Arc::new(StaticTokens::load(settings.path)?);
-            tokio::spawn(Arc::clone(&tokens).watch(settings.poll_interval, stop.clone()));
+            let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
+            tokio::spawn(async move {
+                if let Err(error) = watching.await {
+                    tracing::error!(%error, "the token file is not watched: changes need a restart");
+                }
+            });
             Ok(tokens)
         }
         Authentication::Nobody => {

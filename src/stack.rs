@@ -9,7 +9,7 @@ use crate::{
     call::{Answer, Call},
     failure::Failure,
     layers::{
-        Execution,
+        Errand, Execution,
         attempt::{self, AttemptLayer},
         authorize::AuthorizeLayer,
         dry_run::DryRunLayer,
@@ -17,7 +17,7 @@ use crate::{
         retry::{self, RetryLayer},
     },
     operation::Operation,
-    ram::Ram,
+    ram::{Ram, guard},
 };
 
 /// What every call goes through between the gRPC edge and RAM. Cloning shares all state.
@@ -40,12 +40,14 @@ impl Stack {
         attempt: attempt::Settings,
         ram: Ram,
     ) -> Self {
+        let marker_tag = idempotency.marker_tag();
         Self {
             authorize: AuthorizeLayer::new(policy),
             idempotency,
             retry: RetryLayer::new(retry),
             attempt: AttemptLayer::new(attempt),
-            ram,
+            // Told by the layer that looks for it: records and requests must not speak of different tags.
+            ram: ram.marked(marker_tag),
         }
     }
 
@@ -66,7 +68,17 @@ impl Stack {
         let ram = self.ram.clone();
         let send = service_fn(move |execution: Execution<Op>| {
             let ram = ram.clone();
-            async move { Op::send(&ram, &execution.permitted.call().input, &execution.token).await }
+            async move {
+                let input = &execution.permitted.call().input;
+                let exchange = async {
+                    match execution.errand {
+                        Errand::Send => Op::send(&ram, input, &execution.token).await.map(Some),
+                        Errand::Find => Op::find(&ram, &execution.token).await,
+                    }
+                };
+                // The attempt has looked at its window; behind the signature the client looks again.
+                guard::within(execution.window, exchange).await
+            }
         });
         let mut ring = ServiceBuilder::new()
             // First, so that a denied call leaves no record and a replay is only shown to who may see it.

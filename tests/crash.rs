@@ -1,5 +1,14 @@
 //! The facade dies or its caller goes away at every point of a call: one share, and the token leads to it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use std::{path::Path, time::Duration};

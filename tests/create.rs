@@ -1,10 +1,20 @@
 //! `ResourceShareService.Create` as a caller sees it, through the real SDK against the sandbox.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::{Facade, arn, refusal, request};
 use ram_facade::pb::v1::{
-    CreateResourceShareRequest, ListResourceTypesRequest, ResourceShareFeatureSet, ResourceShareStatus, Tag,
+    CreateResourceShareRequest, ListResourceTypesRequest, ResourceShareConfiguration,
+    ResourceShareFeatureSet, ResourceShareStatus, Tag,
 };
 use tonic::{Code, Request};
 
@@ -322,4 +332,29 @@ async fn reads_go_through_the_same_stack_and_pass_pages_on() {
         "{:?}",
         first.resource_types[0]
     );
+}
+
+#[tokio::test]
+async fn a_default_that_only_the_retry_spells_out_is_the_same_request_for_ram_too() {
+    let facade = Facade::start().await;
+    facade.faults(r#"{"rules": [{"operation": "CreateResourceShare", "times": 3, "fault": {"kind": "drop_after_execution"}}]}"#);
+    let short = CreateResourceShareRequest {
+        allow_external_principals: None,
+        ..full_request()
+    };
+    let configuration = ResourceShareConfiguration {
+        retain_sharing_on_account_leave_organization: Some(false),
+    };
+    let long = CreateResourceShareRequest {
+        allow_external_principals: Some(true),
+        resource_share_configuration: Some(configuration),
+        ..full_request()
+    };
+
+    let open = facade.create(short).await.unwrap_err();
+    let settled = facade.create(long).await;
+
+    assert_eq!(refusal(&open).metadata["outcome"], "unknown");
+    assert!(settled.is_ok(), "{settled:?}");
+    assert_eq!(facade.created(), 1);
 }

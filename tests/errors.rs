@@ -1,5 +1,14 @@
 //! What RAM answers, and what the caller gets for it: over gRPC, through the real SDK, from the sandbox's faults.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use std::time::Duration;
@@ -771,6 +780,49 @@ async fn a_read_that_fails_has_no_outcome_to_doubt() {
     assert_eq!(
         (refused.code, refused.reason.as_str()),
         (Code::Unavailable, "AWS_CONNECTION_LOST")
+    );
+    assert_eq!(refused.metadata["outcome"], "not_executed");
+    assert!(refused.details.retry_info().is_some());
+}
+
+#[tokio::test]
+async fn credentials_that_cannot_be_had_right_now_are_a_reason_to_try_again() {
+    let sandbox = common::Process::start(&["sandbox", "--listen", "127.0.0.1:0"], &[]);
+    // A credential endpoint, as containers have one, where nobody listens.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let facade = common::Process::start(
+        &[
+            "serve",
+            "--insecure-no-auth",
+            "--listen",
+            "127.0.0.1:0",
+            "--store",
+            ":memory:",
+            "--ram-endpoint",
+            &sandbox.sandbox_url(),
+        ],
+        &[
+            ("RAM_FACADE_RAM_ACCOUNT", "111122223333"),
+            ("RAM_FACADE_RETRY_MAX_ATTEMPTS", "1"),
+            ("AWS_ACCESS_KEY_ID", ""),
+            ("AWS_SECRET_ACCESS_KEY", ""),
+            (
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                &format!("http://127.0.0.1:{port}/credentials"),
+            ),
+        ],
+    );
+    let mut client = common::connect(facade.address()).await;
+
+    let refused = refusal(&client.create(request("demo", "token-1")).await.unwrap_err());
+
+    assert_eq!(
+        (refused.code, refused.reason.as_str()),
+        (Code::Unavailable, "FACADE_CREDENTIALS_UNAVAILABLE")
     );
     assert_eq!(refused.metadata["outcome"], "not_executed");
     assert!(refused.details.retry_info().is_some());

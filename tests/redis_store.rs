@@ -267,7 +267,7 @@ impl Address {
 
 async fn refused(settings: &Settings) -> String {
     let error = RedisStore::open(settings).await.err().expect("it cannot be used");
-    format!("{error}")
+    ram_facade::failure::chain(&error)
 }
 
 #[tokio::test]

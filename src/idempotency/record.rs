@@ -16,6 +16,10 @@
 //!
 //! Requests under one token leave only until `first_sent + window`. RAM remembers a token for longer than that, so it
 //! sees all of them as one. A takeover keeps `first_sent`, therefore, and after the window nothing is sent.
+//!
+//! After the window RAM's list of shares is asked for the intent's marker tag. A share that is found is the intent's. One
+//! that is missing was never made, if every send carried the tag and the look began so late that no send can still
+//! arrive; then the intent is claimed anew, as if it had not been seen before.
 
 mod codec;
 
@@ -23,7 +27,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::Fingerprint;
+use super::{Fingerprint, Marker};
 use crate::clock::UnixMillis;
 
 pub use codec::Unreadable;
@@ -35,6 +39,11 @@ pub struct Terms {
     pub lease: u64,
     /// How long after `first_sent` requests may leave, in milliseconds.
     pub window: u64,
+    /// How long after the window a share that RAM does not list was never made, in milliseconds: until the last request
+    /// that left has arrived or was refused, and RAM's list has caught up.
+    pub settling: u64,
+    /// The tag that requests carry, if they carry one.
+    pub marker: Option<Marker>,
     /// How long a record is kept, in milliseconds.
     pub ttl: u64,
     /// Largest reply that is kept, in bytes.
@@ -66,6 +75,8 @@ pub enum Record {
         lease_until: UnixMillis,
         /// When the first claim was made: from then on a request may have left.
         first_sent: UnixMillis,
+        /// The tag that all of its requests carry, if they carry the same.
+        marker: Option<Marker>,
     },
     /// RAM executed it.
     Succeeded {
@@ -84,6 +95,8 @@ pub enum Record {
         fingerprint: Fingerprint,
         /// When the first claim was made.
         first_sent: UnixMillis,
+        /// The tag that all of its requests carry, if they carry the same.
+        marker: Option<Marker>,
     },
 }
 
@@ -155,9 +168,22 @@ pub struct Run {
     pub first_sent: UnixMillis,
     /// Whether an earlier run may have been executed.
     pub in_doubt: bool,
+    /// The tag that all requests of the intent carry, those of runs before included.
+    pub marker: Option<Marker>,
 }
 
 impl Run {
+    /// The first run of an intent, or the first after its past is known to have left nothing.
+    fn first(fingerprint: Fingerprint, claim: Claim, now: Now, terms: &Terms) -> Self {
+        Self {
+            fingerprint,
+            claim,
+            first_sent: now.wall,
+            in_doubt: false,
+            marker: terms.marker,
+        }
+    }
+
     /// The record that claims the intent for this run.
     #[must_use]
     pub fn record(&self, now: Now, terms: &Terms) -> Record {
@@ -166,6 +192,7 @@ impl Run {
             claim: self.claim,
             lease_until: now.wall.saturating_add(terms.lease),
             first_sent: self.first_sent,
+            marker: self.marker,
         }
     }
 
@@ -183,6 +210,12 @@ impl Run {
     #[must_use]
     pub fn window_end(&self, terms: &Terms) -> UnixMillis {
         self.first_sent.saturating_add(terms.window)
+    }
+
+    /// From when on a share that RAM does not list was never made.
+    #[must_use]
+    pub fn absence_counts_from(&self, terms: &Terms) -> UnixMillis {
+        self.window_end(terms).saturating_add(terms.settling)
     }
 }
 
@@ -202,9 +235,9 @@ pub enum Decision {
     },
     /// The token stands for another request.
     Mismatch,
-    /// It may have been executed, and RAM may have forgotten its token: only RAM's list of shares can tell. The layer
-    /// does not ask yet; until it does, the answer is that the outcome is unknown.
-    Reconcile,
+    /// It may have been executed, and RAM may have forgotten its token: nothing may be sent. Look at RAM's list of
+    /// shares, and let [`on_look`] decide by what is there.
+    Reconcile(Run),
     /// It may have been executed, and the clock cannot say how long ago.
     Frozen,
 }
@@ -220,12 +253,7 @@ pub fn on_request(
 ) -> Decision {
     let void = |record: &&Record| now.steady && record.expires(terms) <= now.wall;
     let Some(record) = current.filter(|record| !void(record)) else {
-        return Decision::Execute(Run {
-            fingerprint,
-            claim,
-            first_sent: now.wall,
-            in_doubt: false,
-        });
+        return Decision::Execute(Run::first(fingerprint, claim, now, terms));
     };
     if record.fingerprint() != fingerprint {
         return Decision::Mismatch;
@@ -238,33 +266,78 @@ pub fn on_request(
             recorded_at: *recorded_at,
         },
         Record::InFlight { lease_until, .. } if now.wall < *lease_until => Decision::Wait,
-        Record::InFlight { first_sent, .. } | Record::Unknown { first_sent, .. } => {
-            take_over(fingerprint, claim, *first_sent, now, terms)
+        Record::InFlight {
+            first_sent, marker, ..
+        }
+        | Record::Unknown {
+            first_sent, marker, ..
+        } => {
+            let run = Run {
+                fingerprint,
+                claim,
+                first_sent: *first_sent,
+                in_doubt: true,
+                // Requests with different tags cannot be found by either.
+                marker: marker.filter(|marker| Some(*marker) == terms.marker),
+            };
+            take_over(run, now, terms)
         }
     }
 }
 
-fn take_over(
-    fingerprint: Fingerprint,
-    claim: Claim,
-    first_sent: UnixMillis,
-    now: Now,
-    terms: &Terms,
-) -> Decision {
-    let run = Run {
-        fingerprint,
-        claim,
-        first_sent,
-        in_doubt: true,
-    };
+fn take_over(run: Run, now: Now, terms: &Terms) -> Decision {
     // A record of the future was written by a clock that ran ahead: its age is unknown.
-    let of_the_future = first_sent > now.wall.saturating_add(MAX_SKEW);
+    let of_the_future = run.first_sent > now.wall.saturating_add(MAX_SKEW);
     if !now.steady || of_the_future {
         Decision::Frozen
     } else if now.wall <= run.window_end(terms) {
         Decision::Execute(run)
     } else {
-        Decision::Reconcile
+        Decision::Reconcile(run)
+    }
+}
+
+/// What a look at RAM's list of shares showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// A share with the intent's marker tag, in whatever state: it was executed.
+    Found,
+    /// RAM lists no share with this tag for the intent.
+    Absent {
+        /// The tag that was looked for.
+        marker: Marker,
+        /// When the look began.
+        since: UnixMillis,
+    },
+    /// Nobody could look, or the look failed.
+    Blind,
+}
+
+/// What to do after a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// RAM has the share: end this run with its success, and answer it.
+    Adopt(Run),
+    /// It was never executed. Swap the run's record in, and only then execute.
+    Execute(Run),
+    /// It may have been executed, and the list does not tell, or not yet.
+    Open,
+}
+
+/// Decides by a look at RAM's list what to do with `run`, which may not send any more: see [`Decision::Reconcile`].
+///
+/// Whatever is decided is carried out by a swap of the record that was decided by before.
+#[must_use]
+pub fn on_look(run: Run, look: Look, now: Now, terms: &Terms) -> Seen {
+    match look {
+        // No clock is needed to see what is there.
+        Look::Found => Seen::Adopt(run),
+        Look::Absent { marker, since }
+            if now.steady && run.marker == Some(marker) && since >= run.absence_counts_from(terms) =>
+        {
+            Seen::Execute(Run::first(run.fingerprint, run.claim, now, terms))
+        }
+        Look::Absent { .. } | Look::Blind => Seen::Open,
     }
 }
 
@@ -305,6 +378,7 @@ pub fn on_end(current: Option<&Record>, run: &Run, ending: &Ending, now: Now, te
     let unknown = Record::Unknown {
         fingerprint: run.fingerprint,
         first_sent: run.first_sent,
+        marker: run.marker,
     };
     match (ending, current) {
         (_, Some(record)) if record.fingerprint() != run.fingerprint => Finish::Stale,

@@ -80,12 +80,13 @@ pub struct Attempt<S> {
 impl<Op, S> Service<Execution<Op>> for Attempt<S>
 where
     Op: Operation,
-    S: Service<Execution<Op>, Response = Op::Output, Error = Failure>,
+    S: Service<Execution<Op>, Error = Failure>,
+    S::Response: Send + 'static,
     S::Future: Send + 'static,
 {
-    type Response = Op::Output;
+    type Response = S::Response;
     type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<Op::Output, Failure>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Failure>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -107,13 +108,14 @@ where
                 "the deadline leaves no time to send the request",
             ))));
         }
+        let repeat = execution.repeat();
         let attempt = self.inner.call(execution);
         Box::pin(async move {
             // `timeout` polls the answer before the clock: an answer that arrives with the last tick counts.
             let result = timeout(limit, attempt)
                 .await
                 .unwrap_or_else(|_elapsed| Err(no_answer(limit)));
-            result.map_err(|failure| match Op::REPEAT {
+            result.map_err(|failure| match repeat {
                 // Whatever became of it, it changed nothing.
                 Repeat::Safe => failure.effect(Effect::None),
                 Repeat::WithToken | Repeat::Never => failure,

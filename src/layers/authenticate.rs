@@ -5,14 +5,14 @@
 //! decoded. Health checks need no credential, reflection does.
 //!
 //! # On failure
-//! What the authenticator says, as a rule `CREDENTIALS_MISSING` or `CREDENTIALS_INVALID`, effect none. Two `authorization` headers are
-//! invalid, because two readers could pick different ones.
+//! What the authenticator says, as a rule `CREDENTIALS_MISSING` or `CREDENTIALS_INVALID`, effect none. Two
+//! `authorization` headers are invalid, because two readers could pick different ones.
 //!
 //! # When the caller goes away
 //! The authenticator's future is dropped.
 //!
 //! # What it leaves behind
-//! [`Caller`](crate::call::Caller) in the request's extensions and `caller` on the current span. It takes away the
+//! [`Caller`] in the request's extensions and `caller` on the current span. It takes away the
 //! credential, which nobody inside needs, and every header by which a client could pretend to be somebody.
 
 use std::{
@@ -72,7 +72,6 @@ impl<S: Handler> Service<Request> for Authenticate<S> {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        request.extensions_mut().remove::<Caller>();
         if wire::is_health_check(request.uri().path()) {
             strip(request.headers_mut());
             return Box::pin(self.inner.call(request));

@@ -1,13 +1,13 @@
 //! Gives every call one absolute deadline, the caller's or ours, whichever is earlier.
 //!
 //! # Where it stands
-//! Outside everything that waits. The clock starts when the headers are there, so that reading a dripping body counts.
-//! Inside `in_flight`, which sheds without a timer.
+//! Outside everything that waits. The clock starts when the headers are there, so that reading a dripping body
+//! counts. Inside `in_flight`, which sheds without a timer.
 //!
 //! # On failure
-//! `INVALID_TIMEOUT` for a header that breaks the protocol, effect none. `DEADLINE_EXCEEDED` when time is up: effect none if
-//! there never was any, unknown if the call was being handled. tonic's own timeout would answer CANCELLED, which says
-//! that the caller gave up.
+//! `INVALID_TIMEOUT` for a header that breaks the protocol, effect none. `DEADLINE_EXCEEDED` when time is up: effect
+//! none if there never was any, unknown if the call was being handled. tonic's own timeout would answer CANCELLED,
+//! which says that the caller gave up.
 //!
 //! # When the caller goes away
 //! The handler is dropped. An execution that idempotency has detached goes on.
@@ -17,8 +17,9 @@
 //!
 //! # Streams
 //! The deadline covers the time until the response begins, for every method alike. For a unary method that is the
-//! whole call. A stream that has begun (health Watch, reflection) is not cut: without a `grpc-timeout` nobody asked for an end,
-//! and with one the client resets the stream itself. What ends an abandoned stream is the connection's keepalive and age.
+//! whole call. A stream that has begun (health Watch, reflection) is not cut: without a `grpc-timeout` nobody asked
+//! for an end, and with one the client resets the stream itself. What ends an abandoned stream is the connection's
+//! keepalive and age.
 
 use std::{
     future::ready,
@@ -41,8 +42,8 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// How long calls may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The deadline of a call that names none, in milliseconds. Range 100 to `max`. Default 30_000: as long as a careful
-    /// client would wait, since most that send no deadline forgot to.
+    /// The deadline of a call that names none, in milliseconds. Range 100 to `max`. Default 30_000: as long as a
+    /// careful client would wait, since most that send no deadline forgot to.
     pub default: Duration,
     /// The longest deadline that a caller can ask for, in milliseconds; longer ones are cut to it. Range 100 to
     /// 600_000. Default 60_000: a call that takes longer holds a place without hope.
@@ -128,7 +129,8 @@ impl<S: Handler> Service<Request> for EnforceDeadline<S> {
                 Err(_elapsed) => {
                     let failure = Failure::new(
                         Reason::DeadlineExceeded,
-                        "the deadline passed before the answer; repeat the call with the same client token to learn its outcome",
+                        "the deadline passed before the answer; repeat the call with the same client token to \
+                         learn its outcome",
                     )
                     .effect(Effect::Unknown);
                     Ok(wire::refuse(&failure, request_id.as_ref()))

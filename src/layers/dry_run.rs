@@ -84,9 +84,8 @@ mod tests {
         auth::policy::EveryCaller,
         call::{Call, Caller, Target},
         idempotency::UpstreamToken,
-        layers::authorize::AuthorizeLayer,
+        layers::{authorize::AuthorizeLayer, testing::Ram},
         operation::Repeat,
-        ram::Ram,
     };
 
     #[derive(Clone, PartialEq, prost::Message)]

@@ -5,9 +5,9 @@
 //!
 //! # On failure
 //! It fails nothing. It rewrites answers of headers only that carry no typed details, which is how tonic refuses: the
-//! size check's OUT_OF_RANGE becomes `MESSAGE_TOO_LARGE`, a path without a method `METHOD_UNKNOWN`, a compression that is
-//! not on `ENCODING_UNSUPPORTED`, and broken framing `MALFORMED_MESSAGE` with a fixed text, since tonic's repeats input.
-//! Other codes stay as they are, such as the health service's NOT_FOUND.
+//! size check's OUT_OF_RANGE becomes `MESSAGE_TOO_LARGE`, a path without a method `METHOD_UNKNOWN`, a compression
+//! that is not on `ENCODING_UNSUPPORTED`, and broken framing `MALFORMED_MESSAGE` with a fixed text, since tonic's
+//! repeats input. Other codes stay as they are, such as the health service's NOT_FOUND.
 //!
 //! # When the caller goes away
 //! Nothing: it holds no state.

@@ -1,8 +1,8 @@
 //! Lets only gRPC requests through: POST, a gRPC content type with protobuf inside, no query.
 //!
 //! # Where it stands
-//! Inside `catch_panic`, outside everything that costs something. tonic serves any content type and routes a path with a query, so
-//! that a log or a policy by path could be led astray.
+//! Inside `catch_panic`, outside everything that costs something. tonic serves any content type and routes a path
+//! with a query, so that a log or a policy by path could be led astray.
 //!
 //! # On failure
 //! HTTP 405 or 415, as the gRPC protocol has it for requests that are not gRPC; `METHOD_UNKNOWN` for a query.

@@ -7,7 +7,7 @@
 //! # On failure
 //! `IDEMPOTENT_PARAMETER_MISMATCH` for a token that stands for another request, `IN_PROGRESS` for too many waiters,
 //! `IDEMPOTENCY_STORE_UNAVAILABLE` when nothing could be claimed and nothing was sent, `OUTCOME_UNKNOWN` when an
-//! earlier attempt may have been executed, `SHUTTING_DOWN` while the server drains, `DEADLINE_EXCEEDED` when the
+//! earlier attempt may have been executed and RAM does not show what it made, `SHUTTING_DOWN` while the server drains, `DEADLINE_EXCEEDED` when the
 //! caller's time is over before the execution's. What else the inside answers goes through.
 //!
 //! # When the caller goes away
@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 use tower::{Layer, Service, ServiceExt};
 
 use self::{
-    leader::{Execute, Leader},
+    leader::{Errands, Leader},
     live::{Live, Part, Reply},
     refusals::Again,
 };
@@ -50,7 +50,7 @@ use crate::{
         record::Terms,
         steady::{SteadyClock, WallClock},
     },
-    layers::{Execution, Window, authorize::Permitted},
+    layers::{Errand, Execution, Window, authorize::Permitted},
     operation::{Operation, Repeat},
 };
 
@@ -95,6 +95,12 @@ impl IdempotencyLayer {
         Self::assemble(store, settings, tracker, clock)
     }
 
+    /// Key of the tag that new shares have to carry. Empty for none.
+    #[must_use]
+    pub fn marker_tag(&self) -> Arc<str> {
+        Arc::clone(&self.shared.settings.marker_tag)
+    }
+
     fn assemble(store: Arc<dyn Store>, settings: Settings, tracker: TaskTracker, clock: SteadyClock) -> Self {
         let live = Live::new(settings.waiters_per_key.get(), settings.waiters.get());
         let shared = Shared {
@@ -132,7 +138,7 @@ pub struct Idempotency<S> {
 impl<Op, S> Service<Permitted<Op>> for Idempotency<S>
 where
     Op: Operation,
-    S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Clone + Send + 'static,
+    S: Service<Execution<Op>, Response = Option<Op::Output>, Error = Failure> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = Answer<Op::Output>;
@@ -163,15 +169,22 @@ where
 async fn pass<Op, S>(inner: S, permitted: Permitted<Op>) -> Result<Answer<Op::Output>, Failure>
 where
     Op: Operation,
-    S: Service<Execution<Op>, Response = Op::Output, Error = Failure>,
+    S: Service<Execution<Op>, Response = Option<Op::Output>, Error = Failure>,
 {
     let execution = Execution {
         deadline: permitted.call().deadline,
         permitted,
+        errand: Errand::Send,
         token: UpstreamToken::none(),
         window: None,
     };
-    inner.oneshot(execution).await.map(Answer::fresh)
+    let output = inner.oneshot(execution).await?;
+    made(output).map(Answer::fresh)
+}
+
+/// What a request made. Only a look may come back with nothing.
+fn made<Output>(output: Option<Output>) -> Result<Output, Failure> {
+    output.ok_or_else(|| refusals::broke_off(Again::WithToken))
 }
 
 impl Shared {
@@ -184,7 +197,7 @@ impl Shared {
     ) -> Result<Answer<Op::Output>, Failure>
     where
         Op: Operation,
-        S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+        S: Service<Execution<Op>, Response = Option<Op::Output>, Error = Failure> + Clone + Send + 'static,
         S::Future: Send + 'static,
     {
         if let Some(rule) = client_token_fault(&client_token) {
@@ -202,12 +215,13 @@ impl Shared {
                     shared: Arc::clone(&self),
                     key,
                     fingerprint,
+                    terms: self.terms_of::<Op>(),
                     deadline: execution_ends,
                 };
-                let execute = execute(inner, permitted, execution_ends);
+                let errands = errands(inner, permitted, execution_ends);
                 // If it panics, `lead` is dropped and everyone who waits is told.
                 self.tracker
-                    .spawn(async move { lead.settle(leader.settle(execute).await) });
+                    .spawn(async move { lead.settle(leader.settle(errands).await) });
                 wait
             }
         };
@@ -228,7 +242,7 @@ impl Shared {
     ) -> Result<Answer<Op::Output>, Failure>
     where
         Op: Operation,
-        S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+        S: Service<Execution<Op>, Response = Option<Op::Output>, Error = Failure> + Send + 'static,
         S::Future: Send + 'static,
     {
         if self.settings.require_client_token {
@@ -259,7 +273,7 @@ impl Shared {
     ) -> Result<Answer<Op::Output>, Failure>
     where
         Op: Operation,
-        S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+        S: Service<Execution<Op>, Response = Option<Op::Output>, Error = Failure> + Send + 'static,
         S::Future: Send + 'static,
     {
         self.detached(inner, permitted, UpstreamToken::none(), None)
@@ -278,7 +292,7 @@ impl Shared {
     ) -> Result<Op::Output, Failure>
     where
         Op: Operation,
-        S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+        S: Service<Execution<Op>, Response = Option<Op::Output>, Error = Failure> + Send + 'static,
         S::Future: Send + 'static,
     {
         if self.tracker.is_closed() {
@@ -288,16 +302,25 @@ impl Shared {
         let deadline = self.execution_deadline(caller_leaves);
         let execution = Execution {
             permitted,
+            errand: Errand::Send,
             token,
             deadline,
             window,
         };
         let task = self.tracker.spawn(timeout_at(deadline, inner.oneshot(execution)));
         match timeout_at(caller_leaves, task).await {
-            Ok(Ok(Ok(result))) => result,
+            Ok(Ok(Ok(result))) => result.and_then(made),
             Ok(Ok(Err(_elapsed))) => Err(refusals::gave_up(Again::AfterALook)),
             Ok(Err(_panicked)) => Err(refusals::broke_off(Again::AfterALook)),
             Err(_elapsed) => Err(refusals::still_running(Again::AfterALook)),
+        }
+    }
+
+    /// A record says that its requests can be looked for only if they can.
+    fn terms_of<Op: Operation>(&self) -> Terms {
+        Terms {
+            marker: self.terms.marker.filter(|_| Op::MARKED),
+            ..self.terms
         }
     }
 
@@ -317,26 +340,37 @@ fn key<Op: Operation>(permitted: &Permitted<Op>, client_token: &str) -> Key {
 }
 
 /// Hides the operation from the leader, which moves bytes.
-fn execute<Op, S>(inner: S, permitted: Permitted<Op>, deadline: Instant) -> Execute
+fn errands<Op, S>(inner: S, permitted: Permitted<Op>, deadline: Instant) -> Errands
 where
     Op: Operation,
-    S: Service<Execution<Op>, Response = Op::Output, Error = Failure> + Send + 'static,
+    S: Service<Execution<Op>, Response = Option<Op::Output>, Error = Failure> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    Box::new(move |token, window| {
+    let go = move |errand, token, window| {
         let execution = Execution {
-            permitted,
+            permitted: permitted.clone(),
+            errand,
             token,
             deadline,
-            window: Some(window),
+            window,
         };
-        Box::pin(async move {
-            let mut output = inner.oneshot(execution).await?;
-            // A caller's token is not kept: the record answers whoever shows it.
-            Op::set_client_token(&mut output, "");
-            Ok(Bytes::from(output.encode_to_vec()))
-        })
-    })
+        let answer = inner.clone().oneshot(execution);
+        async move {
+            Ok(answer.await?.map(|mut output: Op::Output| {
+                // A caller's token is not kept: the record answers whoever shows it.
+                Op::set_client_token(&mut output, "");
+                Bytes::from(output.encode_to_vec())
+            }))
+        }
+    };
+    let execute = go.clone();
+    Errands {
+        execute: Box::new(move |token, window| {
+            let answer = execute(Errand::Send, token, Some(window));
+            Box::pin(async move { made(answer.await?) })
+        }),
+        find: Box::new(move |token| Box::pin(go(Errand::Find, token, None))),
+    }
 }
 
 #[cfg(test)]

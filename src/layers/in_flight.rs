@@ -5,8 +5,8 @@
 //! draining must be able to say so.
 //!
 //! # On failure
-//! `OVERLOADED` or `SHUTTING_DOWN`, effect none, worth repeating shortly. It never queues: a call that waits here would use
-//! up its deadline unseen, and a retry may reach a server that has room.
+//! `OVERLOADED` or `SHUTTING_DOWN`, effect none, worth repeating shortly. It never queues: a call that waits here
+//! would use up its deadline unseen, and a retry may reach a server that has room.
 //!
 //! # When the caller goes away
 //! The call's place is free again as soon as its future is dropped.

@@ -100,13 +100,13 @@ pub struct Policy {
     in_doubt: bool,
 }
 
-impl<Op: Operation> tower::retry::Policy<Execution<Op>, Op::Output, Failure> for Policy {
+impl<Op: Operation, Response> tower::retry::Policy<Execution<Op>, Response, Failure> for Policy {
     type Future = Pin<Box<dyn Future<Output = ()> + Send>>;
 
     fn retry(
         &mut self,
         execution: &mut Execution<Op>,
-        result: &mut Result<Op::Output, Failure>,
+        result: &mut Result<Response, Failure>,
     ) -> Option<Self::Future> {
         self.attempts += 1;
         let failure = match result {
@@ -123,7 +123,7 @@ impl<Op: Operation> tower::retry::Policy<Execution<Op>, Op::Output, Failure> for
         } else {
             execution.permitted.call().deadline
         };
-        if let Some(wait) = self.wait_before_next(Op::REPEAT, failure, deadline) {
+        if let Some(wait) = self.wait_before_next(execution.repeat(), failure, deadline) {
             tracing::debug!(
                 attempt = self.attempts,
                 reason = failure.why().row().name,

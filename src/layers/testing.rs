@@ -6,15 +6,17 @@ use tokio::time::Instant;
 use tonic_types::FieldViolation;
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::{Execution, Permitted, authorize::AuthorizeLayer};
+use super::{Errand, Execution, Permitted, authorize::AuthorizeLayer};
 use crate::{
     auth::policy::EveryCaller,
     call::{Call, Caller, Target},
     failure::Failure,
     idempotency::UpstreamToken,
     operation::{Operation, Repeat},
-    ram::Ram,
 };
+
+/// What an operation of a test names in its signature, and never uses.
+pub(crate) use crate::ram::Ram;
 
 /// An operation that repeats as its parameter says: `t` with a token, `s` safely, `n` never.
 pub(crate) struct Op<const REPEAT: char>;
@@ -63,6 +65,7 @@ pub(crate) async fn execution<const REPEAT: char>(patience: Duration) -> Executi
         .unwrap();
     Execution {
         permitted,
+        errand: Errand::Send,
         token: UpstreamToken::none(),
         deadline: deadline + Duration::from_secs(30),
         window: None,

@@ -416,9 +416,10 @@ mod tests {
         let probe = "/grpc.health.v1.Health/Check";
 
         let (well, _) = line_for(request_to(probe), || answer_ending("0")).await;
+        let (unknown, _) = line_for(request_to(probe), || answer_ending("5")).await;
         let (badly, _) = line_for(request_to(probe), || answer_ending("13")).await;
 
-        assert_eq!((well, badly), (Level::DEBUG, Level::WARN));
+        assert_eq!((well, unknown, badly), (Level::DEBUG, Level::INFO, Level::WARN));
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,6 +29,7 @@ impl Operation for CreateResourceShare {
     const NAME: &'static str = "CreateResourceShare";
     const ACTION: &'static str = "ram:CreateResourceShare";
     const REPEAT: Repeat = Repeat::WithToken;
+    const MARKED: bool = true;
     type Input = CreateResourceShareRequest;
     type Output = CreateResourceShareResponse;
 
@@ -68,6 +69,20 @@ impl Operation for CreateResourceShare {
         out.into_vec()
     }
 
+    fn validate_marker(input: &Self::Input, marker_tag: &str) -> Vec<FieldViolation> {
+        let mut out = Violations::default();
+        for (i, _) in input.tags.iter().enumerate().filter(|(_, t)| t.key == marker_tag) {
+            let rule = "is the key of the tag by which this service finds the share again; choose another";
+            out.add(format!("tags[{i}].key"), rule);
+        }
+        if input.tags.len() == rules::MAX_TAGS {
+            let rule = "may have at most 49 entries, since this service adds one by which it finds the share again; \
+                        remove one";
+            out.add("tags", rule);
+        }
+        out.into_vec()
+    }
+
     fn client_token(input: &Self::Input) -> Option<&str> {
         (!input.client_token.is_empty()).then_some(input.client_token.as_str())
     }
@@ -85,14 +100,12 @@ impl Operation for CreateResourceShare {
         out.texts_as_set(2, &input.resource_arns);
         out.texts_as_set(3, &input.principals);
         out.pairs_by_key(4, input.tags.iter().map(|t| (t.key.as_str(), t.value.as_str())));
-        // AWS's default is true, so that true means the same as unset.
-        if input.allow_external_principals == Some(false) {
+        if forbids_external(input) {
             out.flag(5, false);
         }
         out.texts_as_set(7, &input.permission_arns);
         out.texts_as_set(8, &input.sources);
-        // AWS's default is false.
-        if retain_on_leave(input) == Some(true) {
+        if retains_on_leave(input) {
             out.flag(9, true);
         }
     }
@@ -104,16 +117,14 @@ impl Operation for CreateResourceShare {
             .name(&input.name)
             .set_resource_arns(as_set(&input.resource_arns))
             .set_principals(as_set(&input.principals))
-            .set_tags(tags_by_key(&input.tags))
-            .set_allow_external_principals(input.allow_external_principals)
+            .set_tags(tags_by_key(&input.tags, &ram.marker_tag, token))
+            .set_allow_external_principals(forbids_external(input).then_some(false))
             .client_token(token.as_str())
             .set_permission_arns(as_set(&input.permission_arns))
             .set_sources(as_set(&input.sources))
-            .set_resource_share_configuration(input.resource_share_configuration.as_ref().map(|c| {
+            .set_resource_share_configuration(retains_on_leave(input).then(|| {
                 types::ResourceShareConfiguration::builder()
-                    .set_retain_sharing_on_account_leave_organization(
-                        c.retain_sharing_on_account_leave_organization,
-                    )
+                    .retain_sharing_on_account_leave_organization(true)
                     .build()
             }))
             .send()
@@ -127,17 +138,80 @@ impl Operation for CreateResourceShare {
             .filter(|s| s.resource_share_arn.as_ref().is_some_and(|a| !a.is_empty()));
         let share = share.ok_or_else(|| error::empty_answer(request_id.as_deref()))?;
         Ok(CreateResourceShareResponse {
-            resource_share: Some(resource_share(share)),
+            resource_share: Some(resource_share(share, &ram.marker_tag)),
             client_token: String::new(),
         })
     }
+
+    /// Finds the share by its tag, in whatever state RAM lists it: one that failed or is being deleted was executed.
+    async fn find(ram: &Ram, token: &UpstreamToken) -> Result<Option<Self::Output>, Failure> {
+        let mut found = Vec::new();
+        let mut next_token = None;
+        // A page may be empty and not the last.
+        loop {
+            let page = ram
+                .client
+                .get_resource_shares()
+                .resource_owner(types::ResourceOwner::SelfValue)
+                .tag_filters(
+                    types::TagFilter::builder()
+                        .tag_key(&*ram.marker_tag)
+                        .tag_values(token.as_str())
+                        .build(),
+                )
+                .set_next_token(next_token)
+                .send()
+                .await
+                .map_err(|e| error::failure(e, &ram.target, &[]))?;
+            let request_id = page.request_id().map(ToOwned::to_owned);
+            let shares = page
+                .resource_shares
+                .ok_or_else(|| error::empty_answer(request_id.as_deref()))?;
+            for share in shares {
+                if !carries(&share, &ram.marker_tag, token) {
+                    // RAM answered another question, so that this one has no answer.
+                    return Err(error::empty_answer(request_id.as_deref()));
+                }
+                found.push(share);
+            }
+            next_token = page.next_token.filter(|token| !token.is_empty());
+            if next_token.is_none() {
+                break;
+            }
+        }
+        // A copy of the tag on another share is somebody's own doing, and later than the original.
+        let first = found.into_iter().min_by_key(|share| {
+            let created = share.creation_time.map(|at| (at.secs(), at.subsec_nanos()));
+            (created, share.resource_share_arn.clone())
+        });
+        Ok(first.map(|share| CreateResourceShareResponse {
+            resource_share: Some(resource_share(share, &ram.marker_tag)),
+            client_token: String::new(),
+        }))
+    }
 }
 
-fn retain_on_leave(input: &CreateResourceShareRequest) -> Option<bool> {
-    input
-        .resource_share_configuration
-        .as_ref()?
-        .retain_sharing_on_account_leave_organization
+/// Whether RAM's answer fits the question: a share without the tag is another's, one without a name is none.
+fn carries(share: &types::ResourceShare, marker_tag: &str, token: &UpstreamToken) -> bool {
+    share.resource_share_arn().is_some_and(|arn| !arn.is_empty())
+        && share
+            .tags()
+            .iter()
+            .any(|tag| tag.key() == Some(marker_tag) && tag.value() == Some(token.as_str()))
+}
+
+// A default that is spelt out is the same intent as one left out. Neither the fingerprint nor RAM sees a difference: RAM
+// compares what it gets under a token, and may do so literally.
+
+/// Whether external principals are forbidden; AWS's default is that they are not.
+fn forbids_external(input: &CreateResourceShareRequest) -> bool {
+    input.allow_external_principals == Some(false)
+}
+
+/// Whether an account that leaves the organization keeps its access; AWS's default is that it does not.
+fn retains_on_leave(input: &CreateResourceShareRequest) -> bool {
+    let configuration = input.resource_share_configuration.as_ref();
+    configuration.and_then(|c| c.retain_sharing_on_account_leave_organization) == Some(true)
 }
 
 /// Sorted and without duplicates, as the fingerprint sees it: RAM compares what it gets under a token, and whether it
@@ -149,12 +223,16 @@ fn as_set(values: &[String]) -> Option<Vec<String>> {
     (!values.is_empty()).then_some(values)
 }
 
-fn tags_by_key(tags: &[v1::Tag]) -> Option<Vec<types::Tag>> {
-    let mut tags: Vec<_> = tags.iter().collect();
-    tags.sort_unstable_by_key(|t| &t.key);
+/// The caller's tags and the marker.
+fn tags_by_key(tags: &[v1::Tag], marker_tag: &str, token: &UpstreamToken) -> Option<Vec<types::Tag>> {
+    let mut tags: Vec<_> = tags.iter().map(|t| (t.key.as_str(), t.value.as_str())).collect();
+    if !marker_tag.is_empty() {
+        tags.push((marker_tag, token.as_str()));
+    }
+    tags.sort_unstable_by_key(|(key, _)| *key);
     let tags: Vec<_> = tags
         .iter()
-        .map(|t| types::Tag::builder().key(&t.key).value(&t.value).build())
+        .map(|(key, value)| types::Tag::builder().key(*key).value(*value).build())
         .collect();
     (!tags.is_empty()).then_some(tags)
 }
@@ -181,7 +259,8 @@ fn places(input: &CreateResourceShareRequest) -> Vec<Place<'_>> {
     listed.chain(tags).collect()
 }
 
-fn resource_share(share: types::ResourceShare) -> v1::ResourceShare {
+/// The share as its caller knows it: without the marker, which they did not send.
+fn resource_share(share: types::ResourceShare, marker_tag: &str) -> v1::ResourceShare {
     use v1::{ResourceShareFeatureSet as FeatureSet, ResourceShareStatus as Status};
 
     let status = share.status.as_ref().map(types::ResourceShareStatus::as_str);
@@ -209,6 +288,7 @@ fn resource_share(share: types::ResourceShare) -> v1::ResourceShare {
             .tags
             .unwrap_or_default()
             .into_iter()
+            .filter(|t| marker_tag.is_empty() || t.key.as_deref() != Some(marker_tag))
             .map(|t| v1::Tag {
                 key: t.key.unwrap_or_default(),
                 value: t.value.unwrap_or_default(),

@@ -24,6 +24,7 @@ use crate::{
     failure::{Advice, Effect, Failure, Reason},
 };
 
+use super::guard::Closed;
 use codes::{Detail, Row, Text};
 
 /// Longest pause that an answer may ask for.
@@ -135,12 +136,19 @@ fn misconfigured() -> Failure {
 
 /// No answer came: says why, and whether the request can have left.
 fn not_answered(error: &ConnectorError) -> Failure {
+    // Signed, and stopped in front of the wire.
+    if find::<Closed>(error).is_some() {
+        let message = "the time in which this request may be sent is over; try again with the same client token and \
+                       more time";
+        return Failure::new(Reason::DeadlineExceeded, message);
+    }
     if let Some(credentials) = find::<CredentialsError>(error) {
         return match credentials {
-            CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
-                no_credentials_now()
+            CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
+                misconfigured()
             }
-            _ => misconfigured(),
+            // `Unhandled` as well: a container's credential endpoint that refuses connections comes as that.
+            _ => no_credentials_now(),
         };
     }
     // Certainly not sent: the connection was never made.
@@ -161,7 +169,7 @@ fn not_answered(error: &ConnectorError) -> Failure {
         return open(Reason::AwsConnectionLost, message);
     }
     // The identity cache reports its own time-out as text only (aws-smithy-runtime, identity/cache/lazy.rs).
-    if crate::ram::chain(error).contains("identity resolver timed out") {
+    if crate::failure::chain(error).contains("identity resolver timed out") {
         return no_credentials_now();
     }
     misconfigured()

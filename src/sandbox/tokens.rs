@@ -204,6 +204,7 @@ mod tests {
         assert_ne!(base, print_of(json!({"principals": ["b", "a"]})));
         assert_ne!(base, print_of(json!({"principals": ["a,b"]})));
         assert_ne!(base, print_of(json!({"principals": ["a", "b"], "name": ""})));
+        assert_ne!(print_of(json!({"a": [1, 2]})), print_of(json!({"a": [12]})));
         assert_ne!(print_of(json!({"a": [[1], 2]})), print_of(json!({"a": [[1, 2]]})));
     }
 }

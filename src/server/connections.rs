@@ -7,8 +7,8 @@
 //!
 //! # On failure
 //! A connection that may not be is closed without a word: HTTP/2 has none before the preface. That covers connections
-//! over a cap, other protocols, and clients that do not say in time what they speak. A header list over the limit is answered by
-//! hyper with a bare HTTP 431.
+//! over a cap, other protocols, and clients that do not say in time what they speak. A header list over the limit is
+//! answered by hyper with a bare HTTP 431.
 //!
 //! # When the caller goes away
 //! hyper drops the calls of the connection, and with them their futures.
@@ -51,23 +51,24 @@ pub struct Settings {
     /// Connections at a time; one more is closed at once. Range 1 to 100_000, below the limit on open files. Default
     /// 1_000: a thousand clients with one connection each, in some 15 MB.
     pub max_connections: usize,
-    /// Connections at a time from one address, loopback too; an IPv6 address counts by its /64, which is what one host
-    /// has. Range 1 to `max_connections`. Default 64: one host must not take all, a NAT gateway has many behind it.
+    /// Connections at a time from one address, loopback too; an IPv6 address counts by its /64, which is what one
+    /// host has. Range 1 to `max_connections`. Default 64: one host must not take all, a NAT gateway has many behind
+    /// it.
     pub max_connections_per_ip: usize,
     /// How long a client may take for the 24 bytes that open HTTP/2, in milliseconds. Range 100 to 60_000. Default
     /// 10_000: slow networks need one or two seconds.
     pub preface_timeout: Duration,
-    /// Calls at a time on one connection. Range 1 to 10_000. Default 100, the least that RFC 9113 (6.5.2) recommends and the value of
-    /// Envoy's edge guide; the default of tonic is none.
+    /// Calls at a time on one connection. Range 1 to 10_000. Default 100, the least that RFC 9113 (6.5.2) recommends
+    /// and the value of Envoy's edge guide; the default of tonic is none.
     pub max_concurrent_streams: u32,
     /// Streams that the server had to reset for a fault of the client's before the connection is closed. Range 1 to
     /// 100_000. Default 1_024, hyper's own: an honest client that cancels much stays below it (RUSTSEC-2024-0003).
     pub max_local_error_reset_streams: usize,
-    /// Size of all headers of a request, in bytes, as HTTP/2 counts them. Range 4_096 to 262_144. Default 16_384: the largest
-    /// tokens of identity providers take half of it.
+    /// Size of all headers of a request, in bytes, as HTTP/2 counts them. Range 4_096 to 262_144. Default 16_384: the
+    /// largest tokens of identity providers take half of it.
     pub max_header_list_bytes: u32,
-    /// Size of a frame, in bytes. Range 16_384 to 16_777_215, fixed by RFC 9113; others are cut to it. Default 16_384:
-    /// messages are small.
+    /// Size of a frame, in bytes. Range 16_384 to 16_777_215, fixed by RFC 9113; others are cut to it. Default
+    /// 16_384: messages are small.
     pub max_frame_bytes: u32,
     /// Bytes that a client may send ahead on one stream. Range 16_384 to 16_777_215. Default 65_536, the protocol's.
     pub stream_window_bytes: u32,
@@ -187,7 +188,8 @@ async fn serve_tcp<S: Handler>(
     serve_connection(stream, service, settings, shutdown).await;
 }
 
-/// Serves HTTP/2 on `io` until the client closes it, it is too old, or `shutdown` is cancelled and its calls are done.
+/// Serves HTTP/2 on `io` until the client closes it, it is too old, or `shutdown` is cancelled and its calls are
+/// done.
 async fn serve_connection<IO, S>(io: IO, service: S, settings: &Settings, shutdown: CancellationToken)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -37,7 +37,7 @@ pub async fn ask(address: SocketAddr, service: &str) -> Result<(), String> {
         .timeout(PATIENCE)
         .connect()
         .await
-        .map_err(|e| format!("no connection to {address}: {}", crate::ram::chain(&e)))?;
+        .map_err(|e| format!("no connection to {address}: {}", crate::failure::chain(&e)))?;
     let request = HealthCheckRequest {
         service: service.to_owned(),
     };

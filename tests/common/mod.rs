@@ -225,7 +225,6 @@ pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ram-facade"));
     command.args(arguments).env_clear();
     command.envs([
-        ("PATH", std::env::var("PATH").unwrap_or_default().as_str()),
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_REGION", "us-east-1"),

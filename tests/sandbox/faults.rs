@@ -56,7 +56,12 @@ async fn an_error_can_be_a_page_of_html_or_nothing_at_all() {
     let (answer, counts) = under(Fault::Error(unexplained(502))).await;
     let error = answer.unwrap_err();
     assert_eq!(error.as_service_error().unwrap().code(), None);
-    assert_eq!(error.raw_response().unwrap().status().as_u16(), 502);
+    let response = error.raw_response().unwrap();
+    assert_eq!(response.status().as_u16(), 502);
+    assert_eq!(
+        response.body().bytes(),
+        Some(b"<html>bad gateway</html>".as_slice())
+    );
     assert_eq!(counts, (1, 0, 0));
 
     let nothing = ErrorAnswer {

@@ -1,5 +1,7 @@
 //! What an SDK does not show: headers, raw bytes, control requests; and STS.
 
+use std::time::Duration;
+
 use aws_sdk_ram::config::{BehaviorVersion, Region};
 use aws_sdk_sts::operation::RequestId as _;
 use ram_facade::sandbox::{Fault, Rule, Sandbox};
@@ -10,6 +12,9 @@ use tokio::{
 };
 
 use crate::client::{CREATE, counts, create, credentials, plan, start};
+
+/// For a test that fails.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Sends one request and reads until the endpoint closes.
 async fn exchange(sandbox: &Sandbox, head: &str, headers: &str, body: &[u8]) -> String {
@@ -246,14 +251,14 @@ async fn stopping_and_dropping_free_the_address() {
     let (sandbox, client) = start().await;
     create(&client).await;
     let address = sandbox.address();
-    sandbox.stop().await;
+    tokio::time::timeout(LIMIT, sandbox.stop())
+        .await
+        .expect("it stops");
     assert!(TcpStream::connect(address).await.is_err());
 
     let (sandbox, _) = start().await;
     let address = sandbox.address();
     drop(sandbox);
     let gone = async { while TcpStream::connect(address).await.is_ok() {} };
-    tokio::time::timeout(std::time::Duration::from_secs(10), gone)
-        .await
-        .unwrap();
+    tokio::time::timeout(LIMIT, gone).await.unwrap();
 }

@@ -8,7 +8,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::{Claim, Record};
-use crate::idempotency::Fingerprint;
+use crate::idempotency::{Fingerprint, Marker};
 
 /// The format of the bytes. A release that does not know a format refuses the record.
 const FORMAT: u8 = 1;
@@ -51,6 +51,9 @@ struct InFlight {
     lease_until: u64,
     #[prost(uint64, tag = "3")]
     first_sent: u64,
+    /// Empty for none, also in records of releases that knew no marker.
+    #[prost(bytes = "vec", tag = "4")]
+    marker: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -67,6 +70,8 @@ struct Succeeded {
 struct Unknown {
     #[prost(uint64, tag = "1")]
     first_sent: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    marker: Vec<u8>,
 }
 
 impl Record {
@@ -81,11 +86,13 @@ impl Record {
                 claim,
                 lease_until,
                 first_sent,
+                marker,
                 ..
             } => State::InFlight(InFlight {
                 claim: claim.0.to_vec(),
                 lease_until: *lease_until,
                 first_sent: *first_sent,
+                marker: marker_bytes(*marker),
             }),
             Self::Succeeded {
                 reply,
@@ -97,8 +104,11 @@ impl Record {
                 recorded_at: *recorded_at,
                 expires: *expires,
             }),
-            Self::Unknown { first_sent, .. } => State::Unknown(Unknown {
+            Self::Unknown {
+                first_sent, marker, ..
+            } => State::Unknown(Unknown {
                 first_sent: *first_sent,
+                marker: marker_bytes(*marker),
             }),
         };
         let message = Stored {
@@ -135,6 +145,7 @@ impl Record {
                 claim: Claim(fixed(it.claim)?),
                 lease_until: it.lease_until,
                 first_sent: it.first_sent,
+                marker: marker(it.marker)?,
             }),
             State::Succeeded(it) => Ok(Self::Succeeded {
                 fingerprint,
@@ -145,9 +156,23 @@ impl Record {
             State::Unknown(it) => Ok(Self::Unknown {
                 fingerprint,
                 first_sent: it.first_sent,
+                marker: marker(it.marker)?,
             }),
         }
     }
+}
+
+fn marker_bytes(marker: Option<Marker>) -> Vec<u8> {
+    marker
+        .map(|marker| marker.as_bytes().to_vec())
+        .unwrap_or_default()
+}
+
+fn marker(bytes: Vec<u8>) -> Result<Option<Marker>, Unreadable> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    fixed(bytes).map(Marker::from_bytes).map(Some)
 }
 
 fn fixed<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N], Unreadable> {

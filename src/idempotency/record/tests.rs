@@ -3,9 +3,12 @@ use super::*;
 const TERMS: Terms = Terms {
     lease: 15_000,
     window: 240_000,
+    settling: 480_000,
+    marker: Some(MARKER),
     ttl: 86_400_000,
     max_reply: 1_000,
 };
+const MARKER: Marker = Marker::from_bytes([4; 8]);
 const T0: UnixMillis = 1_700_000_000_000;
 const OURS: Claim = Claim([1; 16]);
 const OTHER: Claim = Claim([2; 16]);
@@ -32,6 +35,7 @@ fn in_flight(claim: Claim) -> Record {
         claim,
         lease_until: T0 + TERMS.lease,
         first_sent: T0,
+        marker: Some(MARKER),
     }
 }
 
@@ -39,6 +43,7 @@ fn unknown() -> Record {
     Record::Unknown {
         fingerprint: asked(),
         first_sent: T0,
+        marker: Some(MARKER),
     }
 }
 
@@ -61,6 +66,7 @@ fn run(in_doubt: bool) -> Run {
         claim: OURS,
         first_sent: T0,
         in_doubt,
+        marker: Some(MARKER),
     }
 }
 
@@ -134,6 +140,7 @@ fn after_the_lease_a_request_takes_over_in_doubt_and_keeps_the_first_time() {
             claim: OURS,
             lease_until: T0 + 2 * TERMS.lease,
             first_sent: T0,
+            marker: Some(MARKER),
         }
     );
     assert_eq!(run.window_end(&TERMS), T0 + TERMS.window);
@@ -160,7 +167,85 @@ fn the_window_ends_after_its_last_millisecond() {
         let late = request(Some(&record), at(T0 + TERMS.window + 1));
 
         assert_eq!(last, Decision::Execute(run(true)), "{record:?}");
-        assert_eq!(late, Decision::Reconcile, "{record:?}");
+        assert_eq!(late, Decision::Reconcile(run(true)), "{record:?}");
+    }
+}
+
+#[test]
+fn a_takeover_sends_another_tag_only_as_one_that_cannot_be_looked_for() {
+    let other = Terms {
+        marker: Some(Marker::from_bytes([5; 8])),
+        ..TERMS
+    };
+    let without = Terms {
+        marker: None,
+        ..TERMS
+    };
+    for terms in [other, without] {
+        let decision = on_request(Some(&unknown()), asked(), OURS, at(T0), &terms);
+        let unmarked = Run {
+            marker: None,
+            ..run(true)
+        };
+        assert_eq!(decision, Decision::Execute(unmarked));
+    }
+}
+
+fn absent(since: UnixMillis) -> Look {
+    Look::Absent {
+        marker: MARKER,
+        since,
+    }
+}
+
+/// When everything that was sent for an intent of `T0` has arrived, and RAM's list shows it.
+const SETTLED: UnixMillis = T0 + TERMS.window + TERMS.settling;
+
+#[test]
+fn a_share_that_ram_lists_is_the_intents_own_whatever_the_clock_says() {
+    for now in [at(T0 + 300_000), set(T0 + 300_000), at(SETTLED)] {
+        assert_eq!(
+            on_look(run(true), Look::Found, now, &TERMS),
+            Seen::Adopt(run(true))
+        );
+    }
+}
+
+#[test]
+fn an_absent_share_was_never_made_once_nothing_can_arrive_any_more() {
+    let now = at(SETTLED + 5);
+    let early = on_look(run(true), absent(SETTLED - 1), now, &TERMS);
+    let late = on_look(run(true), absent(SETTLED), now, &TERMS);
+
+    assert_eq!(early, Seen::Open);
+    let anew = Run {
+        first_sent: now.wall,
+        ..run(false)
+    };
+    assert_eq!(late, Seen::Execute(anew));
+}
+
+#[test]
+fn an_absence_proves_nothing_for_other_tags_for_none_or_by_a_clock_that_was_set() {
+    let unmarked = Run {
+        marker: None,
+        ..run(true)
+    };
+    let other = Look::Absent {
+        marker: Marker::from_bytes([5; 8]),
+        since: SETTLED,
+    };
+    for (run, look, now) in [
+        (unmarked, absent(SETTLED), at(SETTLED)),
+        (run(true), other, at(SETTLED)),
+        (run(true), absent(SETTLED), set(SETTLED)),
+        (run(true), Look::Blind, at(SETTLED)),
+    ] {
+        assert_eq!(
+            on_look(run, look, now, &TERMS),
+            Seen::Open,
+            "{run:?} {look:?} {now:?}"
+        );
     }
 }
 
@@ -372,6 +457,23 @@ fn the_bytes_of_a_record_are_pinned() {
         hex,
         format!("01521234cdda4a0b4e0a20{fingerprint}1a130a0361726e1080d095ffbc31188088afa8bd31")
     );
+}
+
+#[test]
+fn a_record_of_a_release_that_knew_no_marker_is_read_as_one_without() {
+    let unmarked = Record::Unknown {
+        fingerprint: asked(),
+        first_sent: T0,
+        marker: None,
+    };
+    // As that release wrote it.
+    let hex = format!("01a9232a8e400665da0a20{}22070880d095ffbc31", "07".repeat(32));
+    let bytes: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect();
+    assert_eq!(unmarked.encode(), bytes);
+    assert_eq!(Record::decode(&bytes).unwrap(), unmarked);
 }
 
 #[test]

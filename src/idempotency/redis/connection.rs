@@ -19,7 +19,7 @@ use super::{Settings, settings::Address};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file that the settings name cannot be read.
-    #[error("cannot read {what} `{path}`: {source}")]
+    #[error("cannot read {what} `{path}`")]
     File {
         /// What it is.
         what: &'static str,
@@ -29,7 +29,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The settings contradict each other or are no settings.
-    #[error("the settings of the idempotency store `{address}` cannot be used: {source}")]
+    #[error("the settings of the idempotency store `{address}` cannot be used")]
     Settings {
         /// The server.
         address: Address,
@@ -38,8 +38,8 @@ pub enum OpenError {
     },
     /// The server does not answer, does not let us in, or does not do what a store needs.
     #[error(
-        "the idempotency store `{address}` cannot be used: {source}; it must be running, the primary, one shard, and \
-         its user allowed to run the commands that docs/redis.md lists"
+        "the idempotency store `{address}` cannot be used; it must be running, the primary, one shard, and its user \
+         allowed to run the commands that docs/redis.md lists"
     )]
     Unusable {
         /// The server.

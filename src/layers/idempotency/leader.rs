@@ -18,22 +18,30 @@ use crate::{
     failure::{Effect, Failure},
     idempotency::{
         Fingerprint, Key, UpstreamToken,
-        record::{self, Claim, Decision, Ending, Finish, Record, Run},
+        record::{self, Claim, Decision, Ending, Finish, Look, Record, Run, Seen, Terms},
         steady::Reading,
         store::{Change, StoreError, Swap, Version},
     },
     layers::Window,
 };
 
-/// Executes the intent once and returns RAM's answer, encoded. Takes what the intent's claim decided.
-pub(super) type Execute =
-    Box<dyn FnOnce(UpstreamToken, Window) -> BoxFuture<'static, Result<Bytes, Failure>> + Send>;
+/// The ways to RAM. Answers are encoded.
+pub(super) struct Errands {
+    /// Executes the intent. Takes what the intent's claim decided.
+    pub(super) execute: Execute,
+    /// Looks for what an execution of the intent made.
+    pub(super) find: Find,
+}
+
+type Execute = Box<dyn FnOnce(UpstreamToken, Window) -> BoxFuture<'static, Result<Bytes, Failure>> + Send>;
+type Find = Box<dyn FnMut(UpstreamToken) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> + Send>;
 
 /// One intent that has to be settled.
 pub(super) struct Leader {
     pub(super) shared: Arc<Shared>,
     pub(super) key: Key,
     pub(super) fingerprint: Fingerprint,
+    pub(super) terms: Terms,
     /// When the execution ends, answered or not.
     pub(super) deadline: Instant,
 }
@@ -44,6 +52,14 @@ enum Finished {
     Written,
     /// The record is another's, and this is what it says.
     Stale(Option<Record>),
+}
+
+/// What a look at RAM's list came to.
+enum Looked {
+    /// RAM has it.
+    Found(Run, Bytes),
+    /// It was never executed: to be claimed on the word of this reading.
+    Claimable(Run, Reading),
 }
 
 /// How long an answer waits for its record. A store that takes longer is written to behind the answer.
@@ -60,7 +76,7 @@ impl Leader {
     ///
     /// # Cancellation
     /// Must not be dropped: run it in a task of its own. If it is, the record stays claimed until its lease is over.
-    pub(super) async fn settle(self, execute: Execute) -> Settled {
+    pub(super) async fn settle(self, mut errands: Errands) -> Settled {
         let mut pause = Pause::default();
         loop {
             let reading = self.shared.clock.read();
@@ -70,33 +86,37 @@ impl Leader {
                 Err(_) => return Err(refusals::store_unavailable()),
             };
             let claim = Claim::new(Uuid::new_v4().into_bytes());
-            let terms = self.shared.terms;
-            let run = match record::on_request(current.as_ref(), self.fingerprint, claim, reading.now, &terms)
-            {
-                Decision::Execute(run) => run,
-                Decision::Wait => {
-                    if !pause.wait(self.deadline).await {
-                        return Err(refusals::in_progress_elsewhere());
+            let terms = self.terms;
+            let (run, reading) =
+                match record::on_request(current.as_ref(), self.fingerprint, claim, reading.now, &terms) {
+                    Decision::Execute(run) => (run, reading),
+                    Decision::Wait => {
+                        if !pause.wait(self.deadline).await {
+                            return Err(refusals::in_progress_elsewhere());
+                        }
+                        continue;
                     }
-                    continue;
-                }
-                Decision::Replay { reply, recorded_at } => {
-                    return Ok(Reply {
-                        bytes: reply,
-                        recorded_at: Some(recorded_at),
-                    });
-                }
-                Decision::Mismatch => return Err(refusals::mismatch()),
-                // The place to ask RAM for a share with the intent's marker tag.
-                Decision::Reconcile => return Err(refusals::too_old_to_repeat()),
-                Decision::Frozen => return Err(refusals::clock_jumped()),
-            };
+                    Decision::Replay { reply, recorded_at } => {
+                        return Ok(Reply {
+                            bytes: reply,
+                            recorded_at: Some(recorded_at),
+                        });
+                    }
+                    Decision::Mismatch => return Err(refusals::mismatch()),
+                    Decision::Reconcile(run) => match self.look(run, reading, &mut errands.find).await? {
+                        Looked::Found(run, reply) => return self.adopt(run, reply).await,
+                        Looked::Claimable(run, reading) => (run, reading),
+                    },
+                    Decision::Frozen => return Err(refusals::clock_jumped()),
+                };
             if self.shared.tracker.is_closed() {
                 return Err(refusals::shutting_down());
             }
             let claimed = run.record(reading.now, &terms);
             match timeout_at(self.deadline, self.put(version, &claimed)).await {
-                Ok(Ok(Swap::Put(version))) => return self.execute(run, version, reading, execute).await,
+                Ok(Ok(Swap::Put(version))) => {
+                    return self.execute(run, version, reading, errands.execute).await;
+                }
                 Ok(Ok(Swap::Conflict | Swap::Deleted)) => {}
                 Ok(Err(error)) => return Err(self.store_down(error)),
                 Err(_) => return Err(refusals::store_unavailable()),
@@ -106,7 +126,7 @@ impl Leader {
 
     /// Executes a claimed run and records its end.
     async fn execute(self, run: Run, version: Version, claimed: Reading, execute: Execute) -> Settled {
-        let wall = run.window_end(&self.shared.terms);
+        let wall = run.window_end(&self.terms);
         let left = Duration::from_millis(wall.saturating_sub(claimed.now.wall));
         let window = Window {
             wall,
@@ -118,6 +138,63 @@ impl Leader {
             .await
             .unwrap_or_else(|_| Err(refusals::gave_up(Again::WithToken)));
 
+        let known = (version, run.record(claimed.now, &self.terms));
+        self.conclude(run, Some(known), result).await
+    }
+
+    /// Looks at RAM's list for what an earlier run made, since nothing may be sent any more.
+    async fn look(&self, run: Run, reading: Reading, find: &mut Find) -> Result<Looked, Failure> {
+        // Records of other tags, or of none, are looked for as well: what is found is a fact.
+        let Some(marker) = self.terms.marker else {
+            return Err(refusals::too_old_to_repeat());
+        };
+        let looking = timeout_at(self.deadline, find(UpstreamToken::derive(&self.key)));
+        let found = looking
+            .await
+            .unwrap_or_else(|_| Err(refusals::gave_up(Again::WithToken)));
+        let look = match &found {
+            Ok(Some(_)) => Look::Found,
+            Ok(None) => Look::Absent {
+                marker,
+                since: reading.now.wall,
+            },
+            Err(_) => Look::Blind,
+        };
+        let reading = self.shared.clock.read();
+        match (record::on_look(run, look, reading.now, &self.terms), found) {
+            (Seen::Adopt(run), Ok(Some(reply))) => Ok(Looked::Found(run, reply)),
+            (Seen::Execute(run), _) => Ok(Looked::Claimable(run, reading)),
+            (_, Err(failure)) => {
+                tracing::warn!(
+                    key = %self.key,
+                    reason = failure.why().row().name,
+                    error = &failure as &dyn Error,
+                    "cannot look in RAM for what an earlier attempt made"
+                );
+                Err(refusals::cannot_look(&failure))
+            }
+            (Seen::Open | Seen::Adopt(_), Ok(_)) => Err(refusals::not_found_yet()),
+        }
+    }
+
+    /// Records and answers what RAM showed.
+    async fn adopt(self, run: Run, reply: Bytes) -> Settled {
+        tracing::info!(key = %self.key, "found in RAM what an earlier attempt made");
+        let now = self.shared.clock.read().now.wall;
+        let reply = self.conclude(run, None, Ok(reply)).await?;
+        Ok(Reply {
+            recorded_at: reply.recorded_at.or(Some(now)),
+            ..reply
+        })
+    }
+
+    /// Records the end of `run` and answers it.
+    async fn conclude(
+        self,
+        run: Run,
+        known: Option<(Version, Record)>,
+        result: Result<Bytes, Failure>,
+    ) -> Settled {
         let ending = match &result {
             Ok(reply) => Ending::Succeeded { reply: reply.clone() },
             Err(failure) => Ending::Failed {
@@ -125,7 +202,6 @@ impl Leader {
             },
         };
         let in_doubt = run.is_open_after(&ending);
-        let known = Some((version, run.record(claimed.now, &self.shared.terms)));
         let first_try = timeout(FINISH_PATIENCE, self.finish(known, &run, &ending))
             .await
             .unwrap_or_else(|_| Err(StoreError::new("it takes too long")));
@@ -209,7 +285,7 @@ impl Leader {
                 None => self.load().await?,
             };
             let now = self.shared.clock.read().now;
-            let swap = match record::on_end(current.as_ref(), run, ending, now, &self.shared.terms) {
+            let swap = match record::on_end(current.as_ref(), run, ending, now, &self.terms) {
                 Finish::Put(record) => self.put(version, &record).await?,
                 Finish::Delete => {
                     self.shared
@@ -242,7 +318,7 @@ impl Leader {
     async fn put(&self, expected: Option<Version>, record: &Record) -> Result<Swap, StoreError> {
         let change = Change::Put {
             record: record.encode(),
-            expires: record.expires(&self.shared.terms),
+            expires: record.expires(&self.terms),
         };
         self.shared
             .store

@@ -116,6 +116,29 @@ pub(super) fn too_old_to_repeat() -> Failure {
     .advice(LATER)
 }
 
+/// RAM's list does not show it, and that proves nothing yet.
+pub(super) fn not_found_yet() -> Failure {
+    Failure::new(
+        Reason::OutcomeUnknown,
+        "an earlier attempt may have executed this request, and RAM does not show its share yet; send the request again \
+         later with the same client_token",
+    )
+    .effect(Effect::Unknown)
+    .advice(LATER)
+}
+
+/// RAM's list could not be read.
+pub(super) fn cannot_look(cause: &Failure) -> Failure {
+    Failure::new(
+        Reason::OutcomeUnknown,
+        "an earlier attempt may have executed this request, and RAM could not be asked for its share; send the request \
+         again later with the same client_token",
+    )
+    .effect(Effect::Unknown)
+    .advice(LATER)
+    .metadata("cause", cause.why().row().name)
+}
+
 pub(super) fn clock_jumped() -> Failure {
     Failure::new(
         Reason::OutcomeUnknown,

@@ -1,11 +1,17 @@
 //! The settings of the layer.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::idempotency::{
+    Marker,
     record::{Record, Terms},
     steady::millis,
 };
+
+/// How long a new share may be missing from RAM's list. RAM's reads are eventually consistent and no bound is published;
+/// a share mostly shows within seconds and may take up to a minute. Twice that, so that with the default
+/// `signature_margin` an absence counts 8 minutes after the window.
+const LIST_LAG: Duration = Duration::from_secs(2 * 60);
 
 /// How intents are kept apart, remembered and sent again.
 #[derive(Clone, Debug)]
@@ -35,6 +41,10 @@ pub struct Settings {
     /// Whether a request that RAM could not recognise again is refused without a client token. Default false: the
     /// layer makes a token and returns it.
     pub require_client_token: bool,
+    /// Key of the tag that every new share carries with the token that RAM sees as its value, so that the share can be
+    /// found when its request can no longer be repeated. 1 to 128 characters that RAM accepts, or empty for no tag.
+    /// Default `ram-facade:request`. It takes one of the 50 tags that a share may have.
+    pub marker_tag: Arc<str>,
     /// Largest record, in bytes. Range 4_096 to 131_072. Default 131_072: several times RAM's largest answer. A larger
     /// answer is passed on and asked for again from RAM, not replayed.
     pub max_record: usize,
@@ -51,6 +61,7 @@ impl Default for Settings {
             waiters: const { NonZeroUsize::new(4_096).unwrap() },
             grace: Duration::from_secs(30),
             require_client_token: false,
+            marker_tag: "ram-facade:request".into(),
             max_record: 128 * 1024,
         }
     }
@@ -105,6 +116,8 @@ impl Settings {
         Terms {
             lease: millis(self.lease),
             window: millis(self.window()),
+            settling: millis(self.signature_margin.saturating_add(LIST_LAG)),
+            marker: Marker::of(&self.marker_tag),
             ttl: millis(self.ttl),
             max_reply: self.max_record.saturating_sub(Record::OVERHEAD),
         }

@@ -6,14 +6,18 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use self::fixture::{Accept, Create, Fixture, Input, Read, Then};
+use self::fixture::{Accept, Create, Fixture, Input, Output, Read, Then};
 use super::Settings;
 use crate::{
     failure::{Advice, Effect, Failure, Reason},
-    idempotency::{record::Record, sqlite::SqliteStore},
+    idempotency::{UpstreamToken, record::Record, sqlite::SqliteStore},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How long requests may leave, in milliseconds, by the default settings.
+const WINDOW: u64 = 240_000;
+/// How long after its first claim what RAM does not show was never made.
+const SETTLED: u64 = WINDOW + 480_000;
 
 fn refused() -> Then {
     Then::Fail(Failure::new(Reason::Throttling, "too many").advice(Advice::After(SECOND)))
@@ -177,23 +181,214 @@ async fn a_takeover_is_in_doubt_so_that_a_refusal_does_not_settle_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn past_the_window_the_outcome_is_unknown_and_nothing_is_sent() {
+async fn past_the_window_what_ram_does_not_show_is_unknown_and_nothing_is_sent() {
     let fixture = Fixture::new();
-    fixture.claimed_elsewhere("token", fixture::START - 240_001);
+    fixture.claimed_elsewhere("token", fixture::START - WINDOW - 1);
 
     let failure = fixture.create("ci", "share", "token").await.unwrap_err();
 
     assert_eq!(failure.why(), Reason::OutcomeUnknown);
     assert_eq!(failure.what_happened(), Effect::Unknown);
     assert_eq!(failure.what_next(), Advice::After(30 * SECOND));
+    assert_eq!(fixture.ram.looked_for().len(), 1);
     assert_eq!(fixture.ram.sent().len(), 0);
+    assert!(matches!(fixture.record(), Some(Record::InFlight { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_window_what_ram_shows_is_the_answer_and_is_recorded() {
+    let fixture = Fixture::new();
+    fixture.claimed_elsewhere("token", fixture::START - WINDOW - 1);
+    fixture.ram.shows(SECOND, Ok(Some("arn:found")));
+
+    let found = fixture.create("ci", "share", "token").await.unwrap();
+    let again = fixture.create("ci", "share", "token").await.unwrap();
+
+    assert_eq!(found.output.arn, "arn:found");
+    assert_eq!(found.output.client_token, "token");
+    assert_eq!(found.replayed, Some(fixture::START + 1_000));
+    assert_eq!((again.output, again.replayed), (found.output, found.replayed));
+    let token = UpstreamToken::derive(&fixture.key("token"));
+    assert_eq!(fixture.ram.looked_for(), [token.as_str()]);
+    assert_eq!(fixture.ram.sent().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ram_does_not_show_long_after_the_window_is_executed_in_a_window_of_its_own() {
+    let fixture = Fixture::new();
+    fixture.claimed_elsewhere("token", fixture::START - SETTLED);
+    fixture.ram.shows(SECOND, Ok(None));
+    fixture.ram.next(SECOND, refused());
+
+    // Without doubt: a refusal says that nothing happened.
+    let failure = fixture.create("ci", "share", "token").await.unwrap_err();
+
+    assert_eq!(
+        (failure.why(), failure.what_happened()),
+        (Reason::Throttling, Effect::None)
+    );
+    let sent = fixture.ram.sent();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(
+        sent[0].token,
+        UpstreamToken::derive(&fixture.key("token")).as_str()
+    );
+    assert_eq!(sent[0].window.unwrap().wall, fixture::START + 1_000 + WINDOW);
+    assert_eq!(fixture.record(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_began_too_early_proves_nothing_when_it_ends_late() {
+    let fixture = Fixture::new();
+    fixture.claimed_elsewhere("token", fixture::START - SETTLED + 1);
+    fixture.ram.shows(10 * SECOND, Ok(None));
+
+    let failure = fixture.create("ci", "share", "token").await.unwrap_err();
+
+    assert_eq!(failure.why(), Reason::OutcomeUnknown);
+    assert_eq!(fixture.ram.sent().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_proves_nothing() {
+    let fixture = Fixture::new();
+    fixture.claimed_elsewhere("token", fixture::START - SETTLED);
+    let denied = Failure::new(Reason::AwsAccessDenied, "no");
+    fixture.ram.shows(SECOND, Err(denied));
+    fixture.ram.shows(3_600 * SECOND, Ok(None));
+
+    let failed = fixture.create("ci", "share", "token").await.unwrap_err();
+    let begun = Instant::now();
+    let endless = fixture.create("ci", "share", "token").await.unwrap_err();
+
+    assert_eq!(failed.why(), Reason::OutcomeUnknown);
+    assert_eq!(failed.get_metadata("cause"), Some("AWS_ACCESS_DENIED"));
+    assert_eq!(failed.what_next(), Advice::After(30 * SECOND));
+    assert_eq!(endless.what_happened(), Effect::Unknown);
+    assert_eq!(begun.elapsed(), fixture::PATIENCE);
+    fixture.tracker.close();
+    fixture.tracker.wait().await;
+    assert_eq!(fixture.ram.sent().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_marker_nobody_looks() {
+    let fixture = Fixture::with(Settings {
+        marker_tag: "".into(),
+        ..Settings::default()
+    });
+    fixture.claimed_elsewhere("token", fixture::START - SETTLED);
+
+    let failure = fixture.create("ci", "share", "token").await.unwrap_err();
+
+    assert_eq!(failure.why(), Reason::OutcomeUnknown);
+    assert!(matches!(failure.what_next(), Advice::After(_)));
+    assert_eq!(fixture.ram.looked_for().len() + fixture.ram.sent().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_that_was_introduced_later_finds_but_does_not_rule_out() {
+    let before = Fixture::with(Settings {
+        marker_tag: "".into(),
+        ..Settings::default()
+    });
+    before.claimed_elsewhere("token", fixture::START - SETTLED);
+    let after = before.configured(Settings::default());
+
+    let absent = after.create("ci", "share", "token").await.unwrap_err();
+    after.ram.shows(SECOND, Ok(Some("arn:found")));
+    let found = after.create("ci", "share", "token").await.unwrap();
+
+    assert_eq!(absent.why(), Reason::OutcomeUnknown);
+    assert_eq!(found.output.arn, "arn:found");
+    assert_eq!(after.ram.sent().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_replicas_that_miss_a_share_one_executes() {
+    let fixture = Fixture::new();
+    let other = fixture.replica();
+    fixture.claimed_elsewhere("token", fixture::START - SETTLED);
+    fixture.ram.shows(SECOND, Ok(None));
+    fixture.ram.shows(SECOND, Ok(None));
+    fixture.ram.next(SECOND, Then::Succeed);
+
+    let (one, two) = tokio::join!(
+        fixture.create("ci", "share", "token"),
+        other.create("ci", "share", "token")
+    );
+
+    assert_eq!(one.unwrap().output, two.unwrap().output);
+    assert_eq!(fixture.ram.looked_for().len(), 2);
+    assert_eq!(fixture.ram.sent().len(), 1);
+}
+
+/// The clock jumps while an execution runs: what it sends, and what others decide meanwhile and afterwards.
+async fn a_jump_in_mid_call(jump: i64) {
+    let fixture = Fixture::new();
+    let other = fixture.replica();
+    fixture.ram.next(20 * SECOND, unanswered());
+    let running = fixture.spawn("ci", "share", "token");
+    sleep(SECOND).await;
+    let window = fixture.ram.sent()[0].window.unwrap();
+
+    fixture.move_clock(jump);
+
+    // The lease looks over, or far from it: on the word of this clock nothing is taken over, and nothing has expired.
+    sleep(16 * SECOND).await;
+    let meanwhile = other.spawn("ci", "share", "token");
+    let first = running.await.unwrap().unwrap_err();
+    let meanwhile = meanwhile.await.unwrap().unwrap_err();
+    let afterwards = fixture.create("ci", "share", "token").await.unwrap_err();
+    let another = other.create("ci", "other", "token").await.unwrap_err();
+
+    assert_eq!(first.what_happened(), Effect::Unknown, "{jump}");
+    for failure in [meanwhile, afterwards] {
+        assert_eq!(failure.what_happened(), Effect::Unknown, "{jump}: {failure:?}");
+    }
+    assert_eq!(another.why(), Reason::TokenMismatch, "{jump}");
+    assert_eq!(fixture.ram.sent().len(), 1, "{jump}");
+    assert_eq!(fixture.ram.looked_for().len(), 0, "{jump}");
+    // What runs stays within its window by the clock that did not jump.
+    assert!(window.monotonic <= Instant::now() + Duration::from_millis(WINDOW));
+
+    // After as long as RAM remembers a token, the clock is trusted again: the list of shares has the last word.
+    sleep(Duration::from_secs(2 * 3_600)).await;
+    fixture.ram.shows(SECOND, Ok(Some("arn:1")));
+    let settled = fixture.create("ci", "share", "token").await;
+    if jump > 24 * 3_600_000 {
+        // The record is older than its ttl by this clock, and void.
+        assert_eq!(settled.unwrap().replayed, None, "{jump}");
+    } else {
+        assert_eq!(settled.unwrap().output.arn, "arn:1", "{jump}");
+        assert_eq!(fixture.ram.sent().len(), 1, "{jump}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_in_mid_call_takes_nothing_over_and_expires_nothing() {
+    for jump in [-3_600_000, 25 * 3_600_000, 600_000] {
+        a_jump_in_mid_call(jump).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorded_answer_is_replayed_by_a_clock_that_was_set_beyond_its_time() {
+    let fixture = Fixture::new();
+    fixture.create("ci", "share", "token").await.unwrap();
+
+    fixture.move_clock(25 * 3_600_000);
+
+    let replayed = fixture.create("ci", "share", "token").await.unwrap();
+    assert_eq!(replayed.output.arn, "arn:1");
+    assert_eq!(fixture.ram.sent().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_the_clock_was_set_nothing_is_taken_over() {
     let fixture = Fixture::new();
     fixture.claimed_elsewhere("token", fixture::START - 20_000);
-    fixture.set_clock_forward(60_000);
+    fixture.move_clock(60_000);
 
     let failure = fixture.create("ci", "share", "token").await.unwrap_err();
 
@@ -520,13 +715,16 @@ async fn a_malformed_token_is_refused_before_the_store_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callers_token_is_not_kept() {
+async fn a_record_keeps_no_token() {
     let fixture = Fixture::new();
 
-    fixture.create("ci", "share", "secret-token").await.unwrap();
+    fixture.create("ci", "share", "token").await.unwrap();
 
-    let record = fixture.store.records().remove(0).record;
-    assert!(!record.windows(12).any(|part| part == b"secret-token"));
+    let Some(Record::Succeeded { reply, .. }) = fixture.record() else {
+        panic!("it is not recorded")
+    };
+    let kept = <Output as prost::Message>::decode(reply).unwrap();
+    assert_eq!((kept.arn.as_str(), kept.client_token.as_str()), ("arn:1", ""));
 }
 
 #[tokio::test(start_paused = true)]
@@ -600,6 +798,7 @@ async fn after_a_crash_the_next_request_takes_over_at_once() {
     )
     .unwrap();
 
+    let start = Instant::now();
     let restarted = crashed.restarted_on(Arc::new(SqliteStore::open(&image).unwrap()));
     let answer = restarted
         .call::<Create>("ci", fixture::input("share", "token"))
@@ -607,6 +806,10 @@ async fn after_a_crash_the_next_request_takes_over_at_once() {
         .unwrap();
 
     let sent = restarted.ram.sent();
+    assert!(
+        start.elapsed() < Settings::default().lease / 2,
+        "it waited for a lease that nobody holds"
+    );
     assert_eq!(answer.output.arn, "arn:1");
     assert_eq!(sent.len(), 2);
     assert_eq!(sent[0].token, sent[1].token);

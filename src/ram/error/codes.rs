@@ -271,12 +271,16 @@ mod tests {
     #[test]
     fn every_exception_of_ram_has_a_reason_of_its_own_name() {
         for reason in Reason::ALL.iter().filter(|r| r.row().domain == Domain::Ram) {
-            // THROTTLING from Throttling: the reverse of D in `UPPER_SNAKE of the exception's name`.
-            let words = reason.row().name.split('_');
-            let name: String = words
-                .map(|w| w[..1].to_owned() + &w[1..].to_lowercase())
-                .collect::<Vec<_>>()
-                .concat();
+            let name: String = reason
+                .row()
+                .name
+                .split('_')
+                .flat_map(|word| {
+                    word.chars()
+                        .take(1)
+                        .chain(word.chars().skip(1).map(|c| c.to_ascii_lowercase()))
+                })
+                .collect();
 
             let row = by_code(&format!("{name}Exception"), 400, false);
 

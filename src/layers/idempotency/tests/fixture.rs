@@ -24,18 +24,18 @@ use crate::{
     clock::UnixMillis,
     failure::Failure,
     idempotency::{
-        CanonicalWriter, Fingerprint, Key, Scope, Store, UpstreamToken,
+        CanonicalWriter, Fingerprint, Key, Marker, Scope, Store, UpstreamToken,
         record::{Claim, Record},
         steady::{WallClock, millis},
         store::memory::MemoryStore,
     },
     layers::{
-        Execution, Window,
+        Errand, Execution, Window,
         authorize::AuthorizeLayer,
         idempotency::{IdempotencyLayer, Settings},
+        testing::Ram,
     },
     operation::{Operation, Repeat},
-    ram::Ram,
 };
 
 /// Wall time at the start of every test.
@@ -75,6 +75,7 @@ pub(super) type Accept = Op<'n'>;
 impl<const REPEAT: char> Operation for Op<REPEAT> {
     const NAME: &'static str = "Test";
     const ACTION: &'static str = "ram:Test";
+    const MARKED: bool = REPEAT == 't';
     const REPEAT: Repeat = match REPEAT {
         't' => Repeat::WithToken,
         's' => Repeat::Safe,
@@ -125,11 +126,37 @@ pub(super) struct Script {
     script: Mutex<VecDeque<(Duration, Then)>>,
     sent: Mutex<Vec<Sent>>,
     finished: AtomicU64,
+    /// What looks show, in turn, and how long each takes; nothing when that is at its end.
+    shows: Mutex<VecDeque<(Duration, Result<Option<Output>, Failure>)>>,
+    looked_for: Mutex<Vec<String>>,
 }
 
 impl Script {
     pub(super) fn next(&self, after: Duration, then: Then) {
         self.script.lock().unwrap().push_back((after, then));
+    }
+
+    /// What the next look shows.
+    pub(super) fn shows(&self, after: Duration, what: Result<Option<&str>, Failure>) {
+        let output = |arn: &str| Output {
+            arn: arn.to_owned(),
+            client_token: String::new(),
+        };
+        let what = what.map(|found| found.map(output));
+        self.shows.lock().unwrap().push_back((after, what));
+    }
+
+    /// The tokens that were looked for.
+    pub(super) fn looked_for(&self) -> Vec<String> {
+        self.looked_for.lock().unwrap().clone()
+    }
+
+    async fn find(&self, token: &str) -> Result<Option<Output>, Failure> {
+        self.looked_for.lock().unwrap().push(token.to_owned());
+        let step = self.shows.lock().unwrap().pop_front();
+        let (after, what) = step.unwrap_or((Duration::ZERO, Ok(None)));
+        sleep(after).await;
+        what
     }
 
     pub(super) fn sent(&self) -> Vec<Sent> {
@@ -212,6 +239,7 @@ impl Fixture {
             claim: Claim::new([9; 16]),
             lease_until,
             first_sent,
+            marker: Marker::of(&self.settings.marker_tag),
         };
         self.store.put(self.key(token), record.encode());
     }
@@ -278,8 +306,20 @@ impl<S: Store> Fixture<S> {
         }
     }
 
-    pub(super) fn set_clock_forward(&self, by: u64) {
-        self.offset.fetch_add(by, Ordering::SeqCst);
+    /// The same store and RAM, with other settings.
+    pub(super) fn configured(&self, settings: Settings) -> Self {
+        Self::assemble(
+            Arc::clone(&self.store),
+            Arc::clone(&self.ram),
+            settings,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.offset),
+        )
+    }
+
+    /// Sets the wall clock by so many milliseconds.
+    pub(super) fn move_clock(&self, by: i64) {
+        self.offset.fetch_add(by.cast_unsigned(), Ordering::SeqCst);
     }
 
     pub(super) fn create(
@@ -311,7 +351,12 @@ impl<S: Store> Fixture<S> {
         let ram = Arc::clone(&self.ram);
         let inner = service_fn(move |execution: Execution<O>| {
             let ram = Arc::clone(&ram);
-            async move { ram.execute(execution).await }
+            async move {
+                match execution.errand {
+                    Errand::Send => ram.execute(execution).await.map(Some),
+                    Errand::Find => ram.find(execution.token.as_str()).await,
+                }
+            }
         });
         let service = AuthorizeLayer::new(Arc::new(EveryCaller)).layer(self.layer.layer(inner));
         service.oneshot(Call::<O> {

@@ -1,0 +1,185 @@
+//! The file: read with care, and read again when it changes.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::chain;
+
+use super::{
+    StaticTokens,
+    table::{Fault, Table},
+};
+
+/// Largest file that is read, in bytes: some 10,000 lines.
+const MAX_FILE: u64 = 1_024 * 1_024;
+
+/// Why a file of tokens was not taken over.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// It cannot be read.
+    #[error("cannot read the token file `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Its lines break rules; these are all of them.
+    #[error("the token file `{}` is not valid: {}", path.display(), listed(faults))]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Every faulty line.
+        faults: Vec<Fault>,
+    },
+    /// Everybody on the machine could add a token of their own.
+    #[error("the token file `{}` can be written by everybody; take that right away", path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It names nobody, which is what a file looks like while it is being written.
+    #[error("the token file `{}` holds no token", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+pub(super) fn listed(faults: &[Fault]) -> String {
+    let lines: Vec<_> = faults.iter().map(Fault::to_string).collect();
+    lines.join("; ")
+}
+
+/// What tells that a file has changed: `ctime` also sees changed rights, and a write that keeps the time and length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    pub(super) length: u64,
+    pub(super) modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            length: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
+    }
+}
+
+impl StaticTokens {
+    /// Reads the file again, and logs how that went. Blocks.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); the tokens then stay as they were.
+    pub fn reload(&self) -> Result<(), LoadError> {
+        match read(&self.path) {
+            Ok(table) => {
+                tracing::info!(path = %self.path.display(), tokens = table.len(), "read the tokens again");
+                self.table.store(Arc::new(table));
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(error = chain(&error), "kept the old tokens");
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads the file again whenever it changes, and on SIGHUP, until `shutdown` is cancelled.
+    ///
+    /// # Errors
+    /// If the process cannot listen to SIGHUP.
+    pub async fn watch(
+        self: Arc<Self>,
+        poll_interval: Duration,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
+        let mut hangups = signal(SignalKind::hangup())?;
+        let mut ticks = interval(poll_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first look reads the file once more: it may have changed since it was loaded.
+        let mut seen = None;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = ticks.tick() => {}
+                Some(()) = hangups.recv() => seen = None,
+            }
+            let tokens = Arc::clone(&self);
+            let look = tokio::task::spawn_blocking(move || {
+                // Before the reading: a change during it shows at the next look.
+                let stamp = Some(Stamp::at(&tokens.path));
+                if stamp == seen || is_final(&tokens.reload()) {
+                    stamp
+                } else {
+                    None
+                }
+            });
+            match look.await {
+                Ok(stamp) => seen = stamp,
+                Err(error) => tracing::error!(%error, "could not look at the token file"),
+            }
+        }
+    }
+}
+
+/// Returns whether reading the same file again would end the same way.
+pub(super) fn is_final(reloaded: &Result<(), LoadError>) -> bool {
+    match reloaded {
+        // A file whose text is wrong stays so until it changes; one line in the log is enough.
+        Ok(()) | Err(LoadError::Parse { .. } | LoadError::Empty { .. } | LoadError::Writable { .. }) => true,
+        // May be over at the next look, and until then a token that was taken away is still good.
+        Err(LoadError::Read { .. }) => false,
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Table, LoadError> {
+    let path = || path.to_owned();
+    let failed = |source| LoadError::Read { path: path(), source };
+    let file = File::open(path()).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode();
+    if mode & 0o002 != 0 {
+        return Err(LoadError::Writable { path: path() });
+    }
+    if mode & 0o004 != 0 {
+        // Only hashes stand in it, so this is no reason to stop.
+        tracing::warn!(path = %path().display(), "everybody on this machine can read the token file");
+    }
+
+    let mut text = String::new();
+    let length = file
+        .take(MAX_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
+        let too_large = format!("it is larger than {MAX_FILE} bytes");
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, too_large)));
+    }
+    let table = Table::parse(&text).map_err(|faults| LoadError::Parse { path: path(), faults })?;
+    if table.len() == 0 {
+        return Err(LoadError::Empty { path: path() });
+    }
+    Ok(table)
+}
