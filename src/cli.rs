@@ -166,7 +166,7 @@ fn say(line: &str) {
 
 async fn run(command: Command) -> Result<(), End> {
     match command {
-        Command::Serve(flags) => serve(read_config(&flags)?).await,
+        Command::Serve(flags) => Box::pin(serve(read_config(&flags)?)).await,
         Command::Sandbox(flags) => sandbox(flags).await,
         Command::CheckConfig(flags) if flags.reference => {
             let _ = write!(io::stdout().lock(), "{}", reference());
