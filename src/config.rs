@@ -406,6 +406,12 @@ fn read_idempotency(r: &mut Reader) -> idempotency::Settings {
             600..=86_400,
             "How long RAM remembers a client token. A request is resent only while it surely does.",
         ),
+        cache_bytes: r.number(
+            "idempotency.cache_bytes",
+            default.cache_bytes,
+            0..=1 << 30,
+            "Memory for answers that are replayed without a look at the store. 0 for none.",
+        ),
         ..default
     };
     for (field, fault) in settings.faults() {

@@ -6,6 +6,7 @@
 //!
 //! `layers::idempotency` drives all this for one call.
 
+pub mod cache;
 mod canonical;
 mod fingerprint;
 mod key;
