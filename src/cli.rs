@@ -118,7 +118,7 @@ impl From<io::Error> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) => Self::Usage(vec![error.to_string()]),
+            StartError::Tokens(_) | StartError::Keys(_) => Self::Usage(vec![error.to_string()]),
             StartError::Listen(..) | StartError::Ram(_) | StartError::Store(_) | StartError::Contract(_) => {
                 Self::Failed(error.to_string())
             }

@@ -71,6 +71,8 @@ pub struct Config {
     pub authentication: Authentication,
     /// Where idempotency records live.
     pub store: Store,
+    /// File with the keys that seal the records, if they are to be sealed.
+    pub store_key_file: Option<PathBuf>,
     /// How RAM is reached.
     pub ram: ram::Settings,
     /// The accept loop.
@@ -157,6 +159,12 @@ fn read(r: &mut Reader) -> Option<Config> {
         "Where the idempotency records live. `:memory:` forgets them with the process. With the sandbox the default is \
          `:memory:`; without, there is none.",
     );
+    let store_key_file = r.optional(
+        "store_key_file",
+        "a file path",
+        "Seals the records under the first key of this file, a line of base64 for each, made by `openssl rand -base64 \
+         32`; all of its keys open records. Mode 0600 or 0440. Read at start.",
+    );
     let insecure = r.or_default(
         "insecure_no_auth",
         false,
@@ -184,6 +192,7 @@ fn read(r: &mut Reader) -> Option<Config> {
                 None
             }
         }?,
+        store_key_file,
         listen,
         sandbox,
         ram,

@@ -11,6 +11,7 @@ mod canonical;
 mod fingerprint;
 mod key;
 pub mod record;
+pub mod seal;
 pub mod sqlite;
 pub mod steady;
 pub mod store;

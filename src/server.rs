@@ -24,6 +24,7 @@ use crate::{
     },
     config::{self, Authentication, Config},
     idempotency::{
+        seal::{Keys, KeysError, Sealed},
         sqlite::{OpenError, SqliteStore},
         store::Store,
     },
@@ -63,6 +64,9 @@ pub enum StartError {
     /// The idempotency store cannot be opened.
     #[error("cannot open the idempotency store: {0}")]
     Store(#[from] OpenError),
+    /// The file of the store's keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The file of bearer tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] LoadError),
@@ -108,7 +112,7 @@ impl Server {
         let stop = CancellationToken::new();
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
-        let store = open_store(&config.store)?;
+        let store = open_store(&config)?;
         let authenticator = authenticator(&config.authentication, &stop)?;
 
         let executions = TaskTracker::new();
@@ -210,14 +214,19 @@ async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
 /// Looks at what the configuration points to, without changing any of it: every fault, as a sentence.
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
-    match &config.authentication {
-        Authentication::StaticTokens(path) => StaticTokens::load(path)
-            .err()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        Authentication::Nobody => Vec::new(),
-    }
+    let tokens = match &config.authentication {
+        Authentication::StaticTokens(path) => StaticTokens::load(path).err(),
+        Authentication::Nobody => None,
+    };
+    let keys = config
+        .store_key_file
+        .as_deref()
+        .and_then(|path| Keys::load(path).err());
+    tokens
+        .iter()
+        .map(ToString::to_string)
+        .chain(keys.iter().map(ToString::to_string))
+        .collect()
 }
 
 /// Connects to the sandbox as to AWS: by the SDK, over HTTP, signed, asking STS for the account.
@@ -235,12 +244,18 @@ async fn connect(config: &Config, sandbox: Option<&Sandbox>) -> Result<Ram, Star
     Ok(Ram::with_sdk_config(&sdk, &config.ram).await?)
 }
 
-fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, StartError> {
-    let opened = match store {
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    // Before the store, which a faulty key file must not leave open behind it.
+    let keys = config.store_key_file.as_deref().map(Keys::load).transpose()?;
+    let opened = match &config.store {
         config::Store::Memory => SqliteStore::in_memory(),
         config::Store::File(path) => SqliteStore::open(path),
     };
-    Ok(Arc::new(opened?))
+    let store = Arc::new(opened?);
+    Ok(match keys {
+        Some(keys) => Arc::new(Sealed::new(store, keys)),
+        None => store,
+    })
 }
 
 fn authenticator(
