@@ -119,7 +119,7 @@ impl From<io::Error> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) => Self::Usage(vec![chain(&error)]),
+            StartError::Tokens(_) | StartError::Keys(_) => Self::Usage(vec![chain(&error)]),
             StartError::SharedStore(ref why) if why.is_in_the_settings() => Self::Usage(vec![chain(&error)]),
             StartError::Listen(..)
             | StartError::Ram(_)

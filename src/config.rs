@@ -75,6 +75,8 @@ pub struct Config {
     pub authentication: Authentication,
     /// Where idempotency records live.
     pub store: Store,
+    /// File with the keys that seal the records, if they are to be sealed.
+    pub store_key_file: Option<PathBuf>,
     /// How RAM is reached.
     pub ram: ram::Settings,
     /// The accept loop.
@@ -156,6 +158,12 @@ fn read(r: &mut Reader) -> Option<Config> {
         "Where gRPC is served. Port 0 takes a free one.",
     );
     let store = read_store(r);
+    let store_key_file = r.optional(
+        "store_key_file",
+        "a file path",
+        "Seals the records under the first key of this file, a line of base64 for each, made by `openssl rand -base64 \
+         32`; all of its keys open records. Mode 0600 or 0440. Read at start.",
+    );
     let insecure = r.or_default(
         "insecure_no_auth",
         false,
@@ -184,6 +192,7 @@ fn read(r: &mut Reader) -> Option<Config> {
                 None
             }
         }?,
+        store_key_file,
         listen,
         sandbox,
         ram,
@@ -507,6 +516,12 @@ fn read_idempotency(r: &mut Reader) -> idempotency::Settings {
                  request can no longer be repeated. Empty for no tag.",
             )
             .into(),
+        cache_bytes: r.number(
+            "idempotency.cache_bytes",
+            default.cache_bytes,
+            0..=1 << 30,
+            "Memory for answers that are replayed without a look at the store. 0 for none.",
+        ),
         ..default
     };
     if !settings.marker_tag.is_empty()

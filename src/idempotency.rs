@@ -6,12 +6,14 @@
 //!
 //! `layers::idempotency` drives all this for one call.
 
+pub mod cache;
 mod canonical;
 mod fingerprint;
 mod key;
 mod marker;
 pub mod record;
 pub mod redis;
+pub mod seal;
 pub mod sqlite;
 pub mod steady;
 pub mod store;

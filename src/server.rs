@@ -26,6 +26,7 @@ use crate::{
     failure::chain,
     idempotency::{
         redis::{OpenError as SharedOpenError, RedisStore},
+        seal::{Keys, KeysError, Sealed},
         sqlite::{self, SqliteStore},
         steady::SteadyClock,
         store::Store,
@@ -70,6 +71,9 @@ pub enum StartError {
     /// The idempotency store that replicas share cannot be used.
     #[error(transparent)]
     SharedStore(#[from] SharedOpenError),
+    /// The file of the store's keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The file of bearer tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] LoadError),
@@ -115,7 +119,7 @@ impl Server {
         let stop = CancellationToken::new();
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
-        let store = open_store(&config.store).await?;
+        let store = open_store(&config).await?;
         tokio::spawn(sweeper::run(
             Arc::clone(&store),
             SteadyClock::new(config.idempotency.token_memory),
@@ -230,7 +234,15 @@ pub fn check(config: &Config) -> Vec<String> {
         config::Store::Redis(settings) => RedisStore::check(settings).err().map(|e| chain(&e)),
         config::Store::Memory | config::Store::File(_) => None,
     };
-    tokens.into_iter().chain(store).collect()
+    let keys = config
+        .store_key_file
+        .as_deref()
+        .and_then(|path| Keys::load(path).err());
+    tokens
+        .into_iter()
+        .chain(store)
+        .chain(keys.map(|e| chain(&e)))
+        .collect()
 }
 
 /// Connects to the sandbox as to AWS: by the SDK, over HTTP, signed, asking STS for the account.
@@ -248,11 +260,17 @@ async fn connect(config: &Config, sandbox: Option<&Sandbox>) -> Result<Ram, Star
     Ok(Ram::with_sdk_config(&sdk, &config.ram).await?)
 }
 
-async fn open_store(store: &config::Store) -> Result<Arc<dyn Store>, StartError> {
-    Ok(match store {
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    // Before the store, which a faulty key file must not leave open behind it.
+    let keys = config.store_key_file.as_deref().map(Keys::load).transpose()?;
+    let store: Arc<dyn Store> = match &config.store {
         config::Store::Memory => Arc::new(SqliteStore::in_memory()?),
         config::Store::File(path) => Arc::new(SqliteStore::open(path)?),
         config::Store::Redis(settings) => Arc::new(Box::pin(RedisStore::open(settings)).await?),
+    };
+    Ok(match keys {
+        Some(keys) => Arc::new(Sealed::new(store, keys)),
+        None => store,
     })
 }
 

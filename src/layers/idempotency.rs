@@ -1,8 +1,10 @@
 //! Makes sure that one intent is executed at most once, and that everyone who asks for it gets the same answer.
 //!
+//! A replay whose answer is in memory takes no task, no waiter's place and no look at the store.
+//!
 //! # Where it stands
 //! Inside `authorize`, so that a denied call leaves no record and an answer is never replayed to someone who is no
-//! longer allowed. Outside `retry`: one intent, one claim, whatever the number of attempts.
+//! longer allowed, from memory or not. Outside `retry`: one intent, one claim, whatever the number of attempts.
 //!
 //! # On failure
 //! `IDEMPOTENT_PARAMETER_MISMATCH` for a token that stands for another request, `IN_PROGRESS` for too many waiters,
@@ -39,15 +41,17 @@ use tower::{Layer, Service, ServiceExt};
 
 use self::{
     leader::{Errands, Leader},
-    live::{Live, Part, Reply},
+    live::{Live, Part, Reply, Settled},
     refusals::Again,
 };
 use crate::{
     call::Answer,
     failure::Failure,
     idempotency::{
-        Fingerprint, Key, Scope, Store, UpstreamToken, client_token_fault, mint,
-        record::Terms,
+        Fingerprint, Key, Scope, Store, UpstreamToken,
+        cache::Replays,
+        client_token_fault, mint,
+        record::{Decision, Terms},
         steady::{SteadyClock, WallClock},
     },
     layers::{Errand, Execution, Window, authorize::Permitted},
@@ -65,6 +69,7 @@ pub struct IdempotencyLayer {
 /// What all calls share.
 struct Shared {
     store: Arc<dyn Store>,
+    replays: Replays,
     settings: Settings,
     terms: Terms,
     clock: SteadyClock,
@@ -105,6 +110,7 @@ impl IdempotencyLayer {
         let live = Live::new(settings.waiters_per_key.get(), settings.waiters.get());
         let shared = Shared {
             store,
+            replays: Replays::new(settings.cache_bytes),
             terms: settings.terms(),
             settings,
             clock,
@@ -207,6 +213,9 @@ impl Shared {
         let fingerprint = Fingerprint::of(|out| Op::canonical(&permitted.call().input, out));
         let deadline = permitted.call().deadline;
 
+        if let Some(settled) = self.from_memory(&key, fingerprint) {
+            return finish::<Op>(settled?, &client_token);
+        }
         let wait = match self.live.join(key, fingerprint)? {
             Part::Joiner(wait) => wait,
             Part::Leader(lead, wait) => {
@@ -225,13 +234,20 @@ impl Shared {
                 wait
             }
         };
-        let Reply { bytes, recorded_at } = wait.until(deadline).await?;
-        let mut output = Op::Output::decode(bytes).map_err(refusals::unreadable)?;
-        Op::set_client_token(&mut output, &client_token);
-        Ok(Answer {
-            output,
-            replayed: recorded_at,
-        })
+        finish::<Op>(wait.until(deadline).await?, &client_token)
+    }
+
+    /// The answer to a request, or the refusal of another under its token, if that takes no look at the store.
+    fn from_memory(&self, key: &Key, fingerprint: Fingerprint) -> Option<Settled> {
+        let now = self.clock.read().now;
+        match self.replays.decide(key, fingerprint, now, &self.terms)? {
+            Decision::Replay { reply, recorded_at } => Some(Ok(Reply {
+                bytes: reply,
+                recorded_at: Some(recorded_at),
+            })),
+            Decision::Mismatch => Some(Err(refusals::mismatch())),
+            Decision::Execute(_) | Decision::Wait | Decision::Reconcile(_) | Decision::Frozen => None,
+        }
     }
 
     /// Executes an intent that its caller gave no name, under a token of our own.
@@ -327,6 +343,16 @@ impl Shared {
     fn execution_deadline(&self, caller: Instant) -> Instant {
         caller.checked_add(self.settings.grace).unwrap_or(caller)
     }
+}
+
+/// Turns a reply into the answer of the caller who showed `client_token`.
+fn finish<Op: Operation>(reply: Reply, client_token: &str) -> Result<Answer<Op::Output>, Failure> {
+    let mut output = Op::Output::decode(reply.bytes).map_err(refusals::unreadable)?;
+    Op::set_client_token(&mut output, client_token);
+    Ok(Answer {
+        output,
+        replayed: reply.recorded_at,
+    })
 }
 
 fn key<Op: Operation>(permitted: &Permitted<Op>, client_token: &str) -> Key {

@@ -8,7 +8,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::{Claim, Record};
-use crate::idempotency::{Fingerprint, Marker};
+use crate::idempotency::{Fingerprint, Marker, seal};
 
 /// The format of the bytes. A release that does not know a format refuses the record.
 const FORMAT: u8 = 1;
@@ -20,6 +20,9 @@ pub enum Unreadable {
     /// Another release wrote it.
     #[error("the record has format {0}, this release knows {FORMAT}")]
     Format(u8),
+    /// Another process sealed it.
+    #[error("the record is sealed; set store_key_file to the file with its key")]
+    Sealed,
     /// The bytes changed since they were written.
     #[error("the record is damaged")]
     Damaged,
@@ -75,7 +78,8 @@ struct Unknown {
 }
 
 impl Record {
-    /// How many bytes a record has beside its reply, at most: format, checksum, fingerprint, times and their tags.
+    /// How many bytes a record has beside its reply, at most: format, checksum, fingerprint, times and their tags,
+    /// and what a seal adds.
     pub const OVERHEAD: usize = 128;
 
     /// The record's bytes, for a store.
@@ -130,8 +134,10 @@ impl Record {
     /// [`Unreadable`] if these are not the bytes that this release, or one with the same format, wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let (format, rest) = bytes.split_first().ok_or(Unreadable::Damaged)?;
-        if *format != FORMAT {
-            return Err(Unreadable::Format(*format));
+        match *format {
+            FORMAT => {}
+            seal::FORMAT => return Err(Unreadable::Sealed),
+            other => return Err(Unreadable::Format(other)),
         }
         let (sum, message) = rest.split_first_chunk::<CHECKSUM>().ok_or(Unreadable::Damaged)?;
         if *sum != checksum(message) {

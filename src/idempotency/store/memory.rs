@@ -19,6 +19,8 @@ pub(crate) struct MemoryStore {
 struct State {
     records: HashMap<Key, (Stored, UnixMillis)>,
     last: u64,
+    /// How many operations were asked of it.
+    operations: u64,
     /// How many of the next loads, and of the next swaps, succeed before it goes down; and how many then fail.
     down: Option<Down>,
 }
@@ -32,6 +34,11 @@ impl MemoryStore {
     /// Lets `after` more operations succeed, and the next `failures` fail.
     pub(crate) fn fail(&self, after: u32, failures: u32) {
         self.lock().down = Some(Down { after, failures });
+    }
+
+    /// How many loads and swaps were asked of it so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.lock().operations
     }
 
     /// Everything that is kept.
@@ -62,6 +69,7 @@ impl MemoryStore {
 
 impl State {
     fn check(&mut self) -> Result<(), StoreError> {
+        self.operations += 1;
         match &mut self.down {
             Some(down) if down.after > 0 => down.after -= 1,
             Some(down) if down.failures > 0 => {

@@ -312,6 +312,7 @@ impl Leader {
         if stored.writer_gone {
             record.end_lease();
         }
+        self.shared.replays.keep(self.key, &record);
         Ok((Some(stored.version), Some(record)))
     }
 
@@ -320,10 +321,15 @@ impl Leader {
             record: record.encode(),
             expires: record.expires(&self.terms),
         };
-        self.shared
+        let swap = self
+            .shared
             .store
             .compare_and_swap(self.key, expected, change)
-            .await
+            .await?;
+        if let Swap::Put(_) = swap {
+            self.shared.replays.keep(self.key, record);
+        }
+        Ok(swap)
     }
 
     fn store_down(&self, error: StoreError) -> Failure {

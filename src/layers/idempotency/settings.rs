@@ -45,6 +45,9 @@ pub struct Settings {
     /// found when its request can no longer be repeated. 1 to 128 characters that RAM accepts, or empty for no tag.
     /// Default `ram-facade:request`. It takes one of the 50 tags that a share may have.
     pub marker_tag: Arc<str>,
+    /// Memory for answers that can be replayed without the store, in bytes. Range 0 to 1_073_741_824 (1 GiB), 0 for
+    /// none. Default 33_554_432 (32 MiB): some 30,000 answers, the retries of minutes, in a small container.
+    pub cache_bytes: u64,
     /// Largest record, in bytes. Range 4_096 to 131_072. Default 131_072: several times RAM's largest answer. A larger
     /// answer is passed on and asked for again from RAM, not replayed.
     pub max_record: usize,
@@ -62,6 +65,7 @@ impl Default for Settings {
             grace: Duration::from_secs(30),
             require_client_token: false,
             marker_tag: "ram-facade:request".into(),
+            cache_bytes: 32 << 20,
             max_record: 128 * 1024,
         }
     }
@@ -91,11 +95,11 @@ impl Settings {
         ]
         .map(|(name, time, from, to)| (name, millis(time), from, to));
         let counts = [
-            ("waiters_per_key", self.waiters_per_key.get(), 1, 4_096),
-            ("waiters", self.waiters.get(), 1, 65_536),
-            ("max_record", self.max_record, 4_096, 131_072),
-        ]
-        .map(|(name, count, from, to)| (name, count as u64, from, to));
+            ("waiters_per_key", self.waiters_per_key.get() as u64, 1, 4_096),
+            ("waiters", self.waiters.get() as u64, 1, 65_536),
+            ("cache_bytes", self.cache_bytes, 0, 1 << 30),
+            ("max_record", self.max_record as u64, 4_096, 131_072),
+        ];
 
         let mut faults: Vec<_> = times
             .into_iter()
@@ -140,12 +144,16 @@ mod tests {
             lease: Duration::ZERO,
             signature_margin: Duration::from_secs(600),
             grace: Duration::from_secs(31),
+            cache_bytes: u64::MAX,
             max_record: 1,
             ..Settings::default()
         };
 
         let names: Vec<_> = settings.faults().into_iter().map(|(name, _)| name).collect();
 
-        assert_eq!(names, ["lease", "signature_margin", "grace", "max_record"]);
+        assert_eq!(
+            names,
+            ["lease", "signature_margin", "grace", "cache_bytes", "max_record"]
+        );
     }
 }

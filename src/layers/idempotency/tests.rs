@@ -1,6 +1,7 @@
 //! Every test runs in virtual time against a scripted RAM and a store in a map; the clock of the records is virtual too.
 
 mod fixture;
+mod memory;
 
 use std::{sync::Arc, time::Duration};
 

@@ -203,7 +203,7 @@ pub(super) struct Fixture<S = MemoryStore> {
     pub(super) store: Arc<S>,
     pub(super) ram: Arc<Script>,
     pub(super) tracker: TaskTracker,
-    layer: IdempotencyLayer,
+    pub(super) layer: IdempotencyLayer,
     settings: Settings,
     clock: WallClock,
     offset: Arc<AtomicU64>,

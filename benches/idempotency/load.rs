@@ -1,0 +1,97 @@
+//! Calls to a server: many at once for a time, or a number of them.
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use ram_facade::pb::v1::{
+    CreateResourceShareRequest, CreateResourceShareResponse, Tag,
+    resource_share_service_client::ResourceShareServiceClient,
+};
+use tonic::transport::{Channel, Endpoint};
+
+pub(crate) type Client = ResourceShareServiceClient<Channel>;
+
+/// Connections of one client: a few, as a load balancer has them.
+const CONNECTIONS: usize = 4;
+/// Calls in flight over all of them.
+pub(crate) const IN_FLIGHT: usize = 64;
+
+pub(crate) async fn connect(address: &str) -> Vec<Client> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let channels = (0..CONNECTIONS).map(|_| endpoint.connect());
+    let channels = futures_util::future::try_join_all(channels).await.unwrap();
+    channels.into_iter().map(Client::new).collect()
+}
+
+/// A request of ordinary size: two resources, two principals, two tags.
+pub(crate) fn request(token: &str) -> CreateResourceShareRequest {
+    let tag = |key: &str, value: &str| Tag {
+        key: key.into(),
+        value: value.into(),
+    };
+    let subnet = |id| format!("arn:aws:ec2:us-east-1:111122223333:subnet/subnet-0123456789abcde{id}");
+    CreateResourceShareRequest {
+        name: "network-of-the-data-platform".into(),
+        resource_arns: vec![subnet('0'), subnet('1')],
+        principals: vec!["444455556666".into(), "777788889999".into()],
+        tags: vec![tag("team", "network"), tag("stage", "production")],
+        client_token: token.into(),
+        ..CreateResourceShareRequest::default()
+    }
+}
+
+pub(crate) async fn create(
+    mut client: Client,
+    request: CreateResourceShareRequest,
+) -> CreateResourceShareResponse {
+    client.create(request).await.unwrap().into_inner()
+}
+
+/// Keeps [`IN_FLIGHT`] calls in flight for `turn` and returns how many ended, per second.
+pub(crate) async fn for_a_turn(clients: &[Client], turn: Duration) -> f64 {
+    let start = Instant::now();
+    let end = start + turn;
+    let callers = (0..IN_FLIGHT).map(|caller| {
+        let client = clients.iter().cycle().nth(caller).unwrap().clone();
+        let request = request(&format!("replay-{caller}"));
+        tokio::spawn(async move {
+            let mut calls = 0_u32;
+            while Instant::now() < end {
+                create(client.clone(), request.clone()).await;
+                calls += 1;
+            }
+            calls
+        })
+    });
+    let calls = futures_util::future::join_all(callers).await;
+    let calls: u32 = calls.into_iter().map(Result::unwrap).sum();
+    f64::from(calls) / start.elapsed().as_secs_f64()
+}
+
+/// Does `work` for each number below `count`, `at_once` of them at once. Returns each one's time and how many per second.
+pub(crate) async fn each<F: Future<Output = ()>>(
+    count: u64,
+    at_once: usize,
+    work: impl Fn(u64) -> F,
+) -> (Vec<Duration>, f64) {
+    let next = AtomicU64::new(0);
+    let start = Instant::now();
+    let workers = (0..at_once).map(async |_| {
+        let mut times = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return times;
+            }
+            let start = Instant::now();
+            work(number).await;
+            times.push(start.elapsed());
+        }
+    });
+    let times = futures_util::future::join_all(workers).await.concat();
+    let per_second = times.len() as f64 / start.elapsed().as_secs_f64();
+    (times, per_second)
+}

@@ -1,0 +1,82 @@
+//! Processes to measure, and what they use.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+/// A child that says on its standard output where it listens. Ends with this value.
+pub(crate) struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    /// Starts the program itself, as `cargo bench` built it.
+    pub(crate) fn facade(arguments: &[&str]) -> Self {
+        Self::start(Command::new(env!("CARGO_BIN_EXE_ram-facade")).args(arguments))
+    }
+
+    /// Starts this benchmark in another part.
+    pub(crate) fn child(arguments: &[&str]) -> Self {
+        Self::start(
+            Command::new(env::current_exe().unwrap())
+                .arg("child")
+                .args(arguments),
+        )
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .env_clear()
+            .envs([
+                ("AWS_ACCESS_KEY_ID", "test"),
+                ("AWS_SECRET_ACCESS_KEY", "test"),
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_EC2_METADATA_DISABLED", "true"),
+            ])
+            .stdout(Stdio::piped())
+            // The log is written, as in service, to where it costs least.
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Waits for the line that begins with `prefix` and returns the rest.
+    pub(crate) fn line(&mut self, prefix: &str) -> String {
+        let mut rest = self.lines.by_ref().map_while(Result::ok);
+        rest.find_map(|line| line.strip_prefix(prefix).map(ToOwned::to_owned))
+            .unwrap_or_else(|| panic!("a child ended without a line `{prefix}...`"))
+    }
+
+    /// Processor time so far, in milliseconds. 0 where there is no /proc.
+    pub(crate) fn cpu_ms(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // Behind the name in brackets: the 12th and 13th fields are ticks of 10 ms.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: u32 = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|t| t.parse::<u32>().ok())
+            .sum();
+        f64::from(ticks) * 10.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Resident memory of this process, in bytes. 0 where there is no /proc.
+pub(crate) fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or_default() * 1024
+}

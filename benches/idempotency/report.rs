@@ -1,0 +1,87 @@
+//! The table, and what its numbers are made of.
+
+use std::{env, fmt::Write as _, fs, path::Path, thread, time::Duration};
+
+use crate::Sizes;
+
+/// The middle of some values, and their ends.
+#[derive(Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<_> = values.into_iter().collect();
+        values.sort_unstable_by(f64::total_cmp);
+        Self {
+            median: quantile(&values, 0.5),
+            least: quantile(&values, 0.0),
+            most: quantile(&values, 1.0),
+        }
+    }
+
+    pub(crate) fn of_times(times: impl IntoIterator<Item = Duration>) -> Self {
+        Self::of(times.into_iter().map(|time| time.as_secs_f64() * 1e6))
+    }
+
+    /// The median alone.
+    pub(crate) fn middle(&self, digits: usize) -> String {
+        format!("{:.digits$}", self.median)
+    }
+
+    /// The median, and from where to where the values go.
+    pub(crate) fn whole(&self, digits: usize) -> String {
+        format!(
+            "{:.digits$} ({:.digits$} to {:.digits$})",
+            self.median, self.least, self.most
+        )
+    }
+}
+
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted
+        .get((q * last as f64).round() as usize)
+        .copied()
+        .unwrap_or_default()
+}
+
+/// The page that is written and printed at the end.
+pub(crate) struct Page(String);
+
+impl Page {
+    pub(crate) fn begin(sizes: &Sizes) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self(format!(
+            "# What idempotency costs\n\n\
+             Written by `make bench`, on {cores} cores that clients and servers share, over loopback, built for release. \
+             Compare within a run\nonly: {} rounds, the two sides of a comparison in turns; a value is the median of the \
+             rounds, with the least and the\nmost in brackets.\n",
+            sizes.rounds
+        ))
+    }
+
+    pub(crate) fn section(&mut self, title: &str, about: &str, head: [&str; 2]) {
+        let [one, two] = head;
+        let _ = write!(
+            self.0,
+            "\n## {title}\n\n{about}\n\n| {one} | {two} |\n|---|---|\n"
+        );
+    }
+
+    pub(crate) fn row(&mut self, what: &str, value: impl AsRef<str>) {
+        eprintln!("  {what}: {}", value.as_ref());
+        let _ = writeln!(self.0, "| {what} | {} |", value.as_ref());
+    }
+
+    pub(crate) fn finish(self) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bench/idempotency.md");
+        let path = env::var_os("RAM_FACADE_BENCH_PAGE").map_or(path, Into::into);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &self.0).unwrap();
+        println!("{}\nwritten to {}", self.0, path.display());
+    }
+}

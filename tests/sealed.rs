@@ -1,0 +1,88 @@
+//! A store that is sealed, through the whole server: what lies on the disk, and what a key that is missing does.
+
+mod common;
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use tonic::Code;
+
+use common::{Facade, arn, command, path, refusal, request};
+
+const OLD: &str = "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=";
+const NEW: &str = "MTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTE=";
+const NAME: &str = "a-name-that-nobody-else-may-read";
+
+fn write_keys(file: &Path, lines: &[&str]) {
+    fs::write(file, lines.join("\n")).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn shows_the_name(directory: &Path) -> bool {
+    fs::read_dir(directory).unwrap().any(|file| {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        bytes.windows(NAME.len()).any(|window| window == NAME.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn an_answer_is_replayed_after_a_restart_although_nobody_can_read_it_on_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, keys) = (directory.path().join("records"), directory.path().join("keys"));
+    let both = [("store", path(&store)), ("store_key_file", path(&keys))];
+    write_keys(&keys, &[OLD]);
+    let facade = Facade::with(&both).await;
+    let first = facade.create(request(NAME, "token")).await.unwrap();
+    assert!(!shows_the_name(directory.path()), "while it runs");
+    facade.server.stop().await;
+    assert!(!shows_the_name(directory.path()), "after it has stopped");
+
+    write_keys(&keys, &[NEW, OLD]);
+    let facade = Facade::with(&both).await;
+    let second = facade.create(request(NAME, "token")).await.unwrap();
+
+    assert_eq!(arn(&first), arn(&second));
+    assert_eq!(facade.requested(), 0);
+    facade.server.stop().await;
+}
+
+#[tokio::test]
+async fn without_the_key_nothing_is_sent_for_a_sealed_intent() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, keys) = (directory.path().join("records"), directory.path().join("keys"));
+    let sealed = [("store", path(&store)), ("store_key_file", path(&keys))];
+    write_keys(&keys, &[OLD]);
+    let facade = Facade::with(&sealed).await;
+    facade.create(request(NAME, "token")).await.unwrap();
+    facade.server.stop().await;
+
+    write_keys(&keys, &[NEW]);
+    let other_key = Facade::with(&sealed).await;
+    let refused = other_key.create(request(NAME, "token")).await.unwrap_err();
+    let requested = other_key.requested();
+    other_key.server.stop().await;
+    let no_key = Facade::with(&[("store", path(&store))]).await;
+    let refused_as_well = no_key.create(request(NAME, "token")).await.unwrap_err();
+
+    for status in [refused, refused_as_well] {
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(refusal(&status).reason, "IDEMPOTENCY_STORE_UNAVAILABLE");
+    }
+    assert_eq!((requested, no_key.requested()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_key_file_that_is_open_to_others_is_a_fault_of_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("keys");
+    write_keys(&keys, &[NEW]);
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).unwrap();
+
+    for command_line in [&["check-config", "--sandbox"], &["serve", "--sandbox"]] {
+        let output = command(command_line, &[("RAM_FACADE_STORE_KEY_FILE", path(&keys))])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("has mode 0644") && !said.contains(NEW), "{said}");
+    }
+}
