@@ -174,7 +174,7 @@ fn wrong_usage_and_wrong_configuration_exit_with_2_and_name_every_fault() {
             &["loopback"],
         ),
         (&["serve", "--config", "/nonexistent"], &["/nonexistent"]),
-        (&["serve", "--sandbox", "--store", "redis://x"], &["store"]),
+        (&["serve", "--sandbox", "--store", "postgres://x"], &["store"]),
         (
             &["check-config", "--sandbox", "--config", common::path(&file)],
             &["RAM_FACADE_RETRY_MAX_ATTEMPTS", "frob.x", "loopback"],

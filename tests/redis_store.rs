@@ -1,5 +1,15 @@
 //! The store that replicas share, against real servers. Not part of a plain `cargo test`: `make test-redis`.
 
+// A target that is no part of a plain `cargo test` is checked as if it were production code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "these are tests"
+)]
+
 mod common;
 #[path = "common/store_suite.rs"]
 mod suite;
@@ -8,7 +18,7 @@ use std::{
     cell::Cell,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use common::redis_server::{REDIS, RedisServer, VALKEY};
@@ -17,6 +27,7 @@ use ram_facade::idempotency::{
     store::{Change, Store, Swap},
 };
 use suite::{Removes, key, put, record};
+use tokio::time::Instant;
 
 fn settings(server: &RedisServer) -> Settings {
     Settings::new(server.url().parse().unwrap())

@@ -1,12 +1,19 @@
 //! Several facades, each a process of its own, on one Redis server and before one sandbox: one share per token, whatever
 //! happens to them. Not part of a plain `cargo test`: `make test-redis`.
 
+// A target that is no part of a plain `cargo test` is checked as if it were production code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "these are tests"
+)]
+
 mod common;
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use common::{
     Client, Process, arn, put_faults,
@@ -15,6 +22,7 @@ use common::{
 };
 use ram_facade::pb::v1::{CreateResourceShareRequest, CreateResourceShareResponse};
 use serde_json::Value;
+use tokio::time::Instant;
 use tonic::{Code, Response, Status};
 
 /// A claim is taken over after this long: the shortest lease that can be configured.
