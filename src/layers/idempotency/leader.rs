@@ -217,7 +217,8 @@ impl Leader {
                 );
                 let shared = Arc::clone(&self.shared);
                 shared.tracker.spawn(self.finish_behind(run, ending));
-                answer(result, in_doubt)
+                // The claim may be another's by now, and theirs may have been executed: only the store could tell.
+                answer(result, true)
             }
         }
     }
