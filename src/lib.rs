@@ -41,6 +41,7 @@ pub mod call;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod failpoint;
 pub mod failure;
 pub mod idempotency;
 pub mod layers;

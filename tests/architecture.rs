@@ -21,7 +21,7 @@ struct Rule {
 }
 
 /// Leaves that everybody may use: they use nothing of the crate themselves, or only each other.
-const COMMON: &[&str] = &["clock", "failure"];
+const COMMON: &[&str] = &["clock", "failpoint", "failure"];
 
 const RULES: &[Rule] = &[
     Rule {
@@ -134,7 +134,7 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
     ),
     (
         "std::env",
-        &["config", "cli"],
+        &["config", "cli", "failpoint"],
         "the environment is read in one place",
     ),
     ("reqwest", &[], "there is one HTTP client"),

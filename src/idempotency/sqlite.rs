@@ -6,6 +6,8 @@
 //! The file is locked for as long as the store lives. Nobody else writes it, therefore, and whoever wrote a record
 //! in an earlier opening is gone: [`Stored::writer_gone`].
 
+#[cfg(feature = "failpoints")]
+mod checkpoints;
 mod file;
 
 use std::{path::Path, sync::mpsc, thread};
@@ -195,6 +197,8 @@ impl Writer {
             .map(|command| self.perform(command))
             .collect::<rusqlite::Result<_>>()?;
         self.connection.execute_batch("COMMIT")?;
+        #[cfg(feature = "failpoints")]
+        checkpoints::run_if_armed(&self.connection);
         Ok(replies)
     }
 
@@ -260,6 +264,7 @@ impl Writer {
                         column(*expires),
                         record.as_ref()
                     ])?;
+                crate::failpoint!("swap");
                 Ok(Swap::Put(Version(version)))
             }
             Change::Delete => {
@@ -278,6 +283,7 @@ impl Writer {
                 "DELETE FROM record WHERE rowid IN (SELECT rowid FROM record WHERE expires <= ?1 LIMIT ?2)",
             )?
             .execute(params![column(now), limit])?;
+        crate::failpoint!("sweep");
         Ok(u32::try_from(removed).unwrap_or(u32::MAX))
     }
 }

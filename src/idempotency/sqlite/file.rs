@@ -126,6 +126,7 @@ pub(super) fn in_memory() -> Result<Opened, OpenError> {
 /// Says that the file was left in order, and closes it.
 pub(super) fn close(connection: Connection) -> rusqlite::Result<()> {
     connection.execute("UPDATE opening SET clean = 1", [])?;
+    crate::failpoint!("close");
     connection.close().map_err(|(_, error)| error)
 }
 
