@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod history;
 pub mod raw;
 
 use std::{
@@ -245,7 +246,7 @@ pub async fn put_faults(sandbox: &str, plan: &str) {
 }
 
 /// One HTTP/1.1 exchange, written by hand so that the tests need no further client.
-async fn http(url: &str, method: &str, path: &str, body: &str) -> String {
+pub async fn http(url: &str, method: &str, path: &str, body: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let host = url
         .strip_prefix("http://")
