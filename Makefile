@@ -19,7 +19,7 @@ test-rust: ## runs the Rust tests alone: no Python, Node, Go or network
 	cargo test --locked
 
 test-kill: ## kills the service at every named point and 200 times at random
-	cargo test --locked --features failpoints --test kill_matrix
+	cargo test --locked --features failpoints --test kill_matrix -- --show-output
 
 test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC against the built binary
 	scripts/tools.sh python grpcurl
@@ -27,7 +27,7 @@ test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC agai
 	$(PYTEST) tests/real_clients
 
 model: ## explores the idempotency rules for minutes, with up to 4 GB of memory
-	cargo test --locked --release --test model -- --ignored --nocapture
+	cargo test --locked --release --test model -- --ignored --show-output
 
 check: ## checks format, lints, documentation, the contract and the dependencies
 	cargo fmt --all -- --check
