@@ -47,6 +47,7 @@ pub mod idempotency;
 pub mod layers;
 pub mod operation;
 pub mod operations;
+pub mod operator;
 pub mod pb;
 pub mod ram;
 pub mod rules;

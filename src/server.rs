@@ -63,7 +63,7 @@ pub enum StartError {
     #[error(transparent)]
     Ram(#[from] ram::ConnectError),
     /// The idempotency store cannot be opened.
-    #[error("cannot open the idempotency store: {0}")]
+    #[error(transparent)]
     Store(#[from] OpenError),
     /// The file of bearer tokens cannot be used.
     #[error(transparent)]

@@ -31,8 +31,13 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: "cli",
-        may: &["config", "telemetry", "server", "sandbox", "cli"],
-        because: "the command line starts things, and config, telemetry, server and sandbox are what it starts",
+        may: &["config", "telemetry", "server", "sandbox", "operator", "cli"],
+        because: "the command line starts things, and config, telemetry, server, sandbox and operator are what it starts",
+    },
+    Rule {
+        of: "operator",
+        may: &["call", "idempotency", "layers", "pb", "rules"],
+        because: "an operator looks at records and settles them, past the server and past RAM",
     },
     Rule {
         of: "config",

@@ -292,7 +292,10 @@ async fn delayed(window: Option<Window>) -> (Result<(), Failure>, u64) {
         .await
         .unwrap();
     let token = UpstreamToken::derive(&key("token-1"));
-    assert!(window.is_none_or(|window| window.is_open()), "it is open at first");
+    assert!(
+        window.is_none_or(|window| window.is_open()),
+        "it is open at first"
+    );
 
     let sent = guard::within(window, CreateResourceShare::send(&ram, &demo(), &token)).await;
 

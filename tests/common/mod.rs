@@ -153,7 +153,12 @@ pub struct Process {
 impl Process {
     /// Starts `ram-facade` with `arguments` and an environment that reaches for nothing outside.
     pub fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = command(arguments, variables)
+        Self::spawn(command(arguments, variables))
+    }
+
+    /// Starts a command that [`command`] made, changed by the test.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
