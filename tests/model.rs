@@ -151,8 +151,8 @@ fn the_promises_hold_between_two_requests_under_one_token() {
 
 #[test]
 fn the_promises_hold_between_three_executors_as_far_as_there_is_time() {
-    holds("three executors", &THREE, 400_000);
-    holds("three executors, two payloads", &THREE_OF_TWO_KINDS, 400_000);
+    holds("three executors", &THREE, 150_000);
+    holds("three executors, two payloads", &THREE_OF_TWO_KINDS, 150_000);
 }
 
 #[test]
