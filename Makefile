@@ -5,7 +5,7 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-clients check fmt bench clean
+.PHONY: help run test test-rust test-redis test-kill test-clients model check fmt bench clean
 
 help: ## prints this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ help: ## prints this list
 run: ## builds and starts the service on 127.0.0.1:50051 with an embedded RAM, no AWS account needed
 	cargo run --locked -- serve --sandbox
 
-test: test-rust test-redis test-clients ## runs every test, installing what they need
+test: test-rust test-redis test-kill test-clients ## runs every test, installing what they need
 
 test-rust: ## runs the Rust tests alone: no Python, Node, Go or network
 	cargo test --locked
@@ -22,14 +22,20 @@ test-redis: ## runs the tests with real Redis servers, and with Valkey where val
 	scripts/tools.sh redis
 	cargo test --locked --test redis_store --test replicas
 
+test-kill: ## kills the service at every named point and 200 times at random
+	cargo test --locked --features failpoints --test kill_matrix -- --show-output
+
 test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC against the built binary
 	scripts/tools.sh python grpcurl
 	cargo build --locked
 	$(PYTEST) tests/real_clients
 
+model: ## explores the idempotency rules for minutes, with up to 4 GB of memory
+	cargo test --locked --release --test model -- --ignored --show-output
+
 check: ## checks format, lints, documentation, the contract and the dependencies
 	cargo fmt --all -- --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --features failpoints -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	scripts/tools.sh buf cargo-deny
 	cd proto && $(BUF) lint

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `sandbox`, `check-config`, `healthcheck`.
+//! The command line: `serve`, `sandbox`, `check-config`, `healthcheck`, `idempotency`.
 //!
 //! Exit codes: 0 after a drain, 2 for bad usage or configuration, 1 for the rest.
 
@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     config::{Config, Fault, Sources, reference},
     failure::chain,
+    operator::{Name, Records, Refused, State, Verdict},
     sandbox::{FaultPlan, Sandbox, Settings},
     server::{self, Server, StartError, connections::Drained, health},
     telemetry,
@@ -40,6 +41,112 @@ enum Command {
     CheckConfig(Check),
     /// Ask a running server for its health; exit code 0 when it serves.
     Healthcheck(Health),
+    /// Look at the records of a stopped server, and settle one by hand.
+    Idempotency(Operate),
+}
+
+#[derive(Debug, Args)]
+struct Operate {
+    #[command(subcommand)]
+    command: OperateCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum OperateCommand {
+    /// List records: name, state and age.
+    List {
+        /// The store: a SQLite file that no server has open.
+        #[arg(long, value_name = "FILE")]
+        store: PathBuf,
+        /// Only records in this state.
+        #[arg(long, value_enum)]
+        state: Option<StateFlag>,
+        /// Most records to list.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show one record.
+    Show {
+        /// The store: a SQLite file that no server has open.
+        #[arg(long, value_name = "FILE")]
+        store: PathBuf,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Settle a record whose outcome is open, after a look at the account.
+    #[command(group = clap::ArgGroup::new("verdict").required(true))]
+    Resolve {
+        /// The store: a SQLite file that no server has open.
+        #[arg(long, value_name = "FILE")]
+        store: PathBuf,
+        #[command(flatten)]
+        which: Which,
+        /// It made this share: requests under its token are answered with the ARN.
+        #[arg(long, value_name = "ARN", group = "verdict")]
+        succeeded_arn: Option<String>,
+        /// It made nothing: the next request under its token executes.
+        #[arg(long, group = "verdict")]
+        forget: bool,
+        /// Do it; without, nothing is changed.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum StateFlag {
+    InFlight,
+    Unknown,
+    Succeeded,
+}
+
+/// Which record is meant: by its name, or by what its caller sent.
+#[derive(Debug, Args)]
+struct Which {
+    /// The 8 hex digits that `list` and the log show.
+    #[arg(
+        value_name = "NAME",
+        required_unless_present = "token",
+        conflicts_with = "token"
+    )]
+    name: Option<String>,
+    /// The caller's token.
+    #[arg(long, value_name = "TOKEN", requires_all = ["caller", "account", "region"])]
+    token: Option<String>,
+    /// The caller, as the log names it: `issuer/name`, or the name of a bearer token.
+    #[arg(long, value_name = "CALLER")]
+    caller: Option<String>,
+    /// Account of the facade's credentials.
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<String>,
+    /// Region of the facade.
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// Partition of the account.
+    #[arg(long, value_name = "PARTITION", default_value = "aws")]
+    partition: String,
+    /// AWS's name of the operation.
+    #[arg(long, value_name = "NAME", default_value = "CreateResourceShare")]
+    operation: String,
+}
+
+impl Which {
+    fn into_name(self) -> Name {
+        let Some(client_token) = self.token else {
+            return Name::Digits(self.name.unwrap_or_default());
+        };
+        let caller = self.caller.unwrap_or_default();
+        Name::intent(
+            caller.split_once('/').unwrap_or(("static-token", &caller)),
+            [
+                self.partition,
+                self.account.unwrap_or_default(),
+                self.region.unwrap_or_default(),
+            ],
+            self.operation,
+            client_token,
+        )
+    }
 }
 
 #[derive(Debug, Args)]
@@ -116,6 +223,17 @@ impl From<io::Error> for End {
     }
 }
 
+impl From<Refused> for End {
+    fn from(error: Refused) -> Self {
+        match error {
+            Refused::NoName(_) | Refused::NoShare(_) | Refused::Missing(_) => {
+                Self::Usage(vec![error.to_string()])
+            }
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
@@ -188,7 +306,46 @@ async fn run(command: Command) -> Result<(), End> {
             say("SERVING");
             Ok(())
         }
+        Command::Idempotency(flags) => operate(flags.command).await,
     }
+}
+
+async fn operate(command: OperateCommand) -> Result<(), End> {
+    telemetry::start(&telemetry::Settings::default());
+    match command {
+        OperateCommand::List { store, state, limit } => {
+            let state = state.map(|state| match state {
+                StateFlag::InFlight => State::InFlight,
+                StateFlag::Unknown => State::Unknown,
+                StateFlag::Succeeded => State::Succeeded,
+            });
+            let lines = Records::open(&store)?.list(state, limit).await?;
+            lines.iter().for_each(|line| say(line));
+        }
+        OperateCommand::Show { store, which } => {
+            let lines = Records::open(&store)?.show(&which.into_name()).await?;
+            lines.iter().for_each(|line| say(line));
+        }
+        OperateCommand::Resolve {
+            store,
+            which,
+            succeeded_arn,
+            forget: _,
+            yes,
+        } => {
+            let name = which.into_name();
+            let records = Records::open(&store)?;
+            if !yes {
+                records.show(&name).await?.iter().for_each(|line| say(line));
+                return Err(End::Usage(vec![
+                    "nothing was changed; say --yes to settle this record".to_owned(),
+                ]));
+            }
+            let verdict = succeeded_arn.map_or(Verdict::Forget, |arn| Verdict::Succeeded { arn });
+            say(&records.resolve(&name, &verdict).await?);
+        }
+    }
+    Ok(())
 }
 
 fn read_config(flags: &Serve) -> Result<Config, End> {

@@ -157,6 +157,13 @@ impl Shared {
         self.world().stats()
     }
 
+    /// Every share that is remembered, oldest first, with the client token it was made under.
+    fn made(&self) -> serde_json::Value {
+        let world = self.world();
+        let shares = world.shares.iter().map(share::Share::made);
+        serde_json::json!({ "shares": shares.collect::<Vec<_>>() })
+    }
+
     fn plan(&self) -> FaultPlan {
         self.world().faults.plan().clone()
     }

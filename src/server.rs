@@ -198,6 +198,7 @@ impl Server {
         let drained = self.connections.await.unwrap_or(Drained::Cut(0));
 
         self.executions.close();
+        crate::failpoint!("shutdown");
         if tokio::time::timeout(self.drain, self.executions.wait())
             .await
             .is_err()

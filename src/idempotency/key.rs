@@ -44,6 +44,12 @@ impl Key {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// A key that a store kept.
+    #[must_use]
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes, for a store.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

@@ -6,6 +6,8 @@
 //! The file is locked for as long as the store lives. Nobody else writes it, therefore, and whoever wrote a record
 //! in an earlier opening is gone: [`Stored::writer_gone`].
 
+#[cfg(feature = "failpoints")]
+mod checkpoints;
 mod file;
 
 use std::{path::Path, sync::mpsc, thread};
@@ -49,6 +51,25 @@ impl SqliteStore {
     /// [`OpenError`] if there is no memory or thread for it.
     pub fn in_memory() -> Result<Self, OpenError> {
         Self::start(file::in_memory()?)
+    }
+
+    /// Returns at most `limit` records behind the key that these bytes are, or begin, in the order of their keys.
+    ///
+    /// For an operator's eyes; calls are served by [`Store::load`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file cannot be read.
+    ///
+    /// # Cancellation
+    /// Changes nothing.
+    pub async fn scan(&self, behind: &[u8], limit: u32) -> Result<Vec<Entry>, StoreError> {
+        let behind = behind.to_vec();
+        self.ask(|answer| Command::Scan {
+            behind,
+            limit,
+            answer,
+        })
+        .await
     }
 
     fn start(opened: file::Opened) -> Result<Self, OpenError> {
@@ -124,7 +145,23 @@ impl Drop for SqliteStore {
     }
 }
 
+/// One record as an operator finds it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its key.
+    pub key: Key,
+    /// From when on a sweep may remove it.
+    pub expires: UnixMillis,
+    /// The record.
+    pub stored: Stored,
+}
+
 enum Command {
+    Scan {
+        behind: Vec<u8>,
+        limit: u32,
+        answer: oneshot::Sender<Vec<Entry>>,
+    },
     Load {
         key: Key,
         answer: oneshot::Sender<Option<Stored>>,
@@ -195,12 +232,22 @@ impl Writer {
             .map(|command| self.perform(command))
             .collect::<rusqlite::Result<_>>()?;
         self.connection.execute_batch("COMMIT")?;
+        #[cfg(feature = "failpoints")]
+        checkpoints::run_if_armed(&self.connection);
         Ok(replies)
     }
 
     fn perform(&mut self, command: Command) -> rusqlite::Result<Reply> {
         // Whoever asked may have gone; then nobody needs the answer, and sending it fails.
         Ok(match command {
+            Command::Scan {
+                behind,
+                limit,
+                answer,
+            } => {
+                let entries = self.scan(&behind, limit)?;
+                Box::new(move || _ = answer.send(entries))
+            }
             Command::Load { key, answer } => {
                 let found = self.load(&key)?;
                 Box::new(move || _ = answer.send(found))
@@ -221,18 +268,36 @@ impl Writer {
         })
     }
 
+    fn scan(&self, behind: &[u8], limit: u32) -> rusqlite::Result<Vec<Entry>> {
+        self.connection
+            .prepare_cached(
+                "SELECT version, bytes, key, expires FROM record WHERE key > ?1 ORDER BY key LIMIT ?2",
+            )?
+            .query_map(params![behind, limit], |row| {
+                Ok(Entry {
+                    key: Key::from_bytes(row.get(2)?),
+                    expires: row.get::<_, i64>(3)?.cast_unsigned(),
+                    stored: self.stored(row)?,
+                })
+            })?
+            .collect()
+    }
+
     fn load(&self, key: &Key) -> rusqlite::Result<Option<Stored>> {
         self.connection
             .prepare_cached("SELECT version, bytes FROM record WHERE key = ?1")?
-            .query_row(params![key.as_bytes()], |row| {
-                let version = row.get::<_, i64>(0)?.cast_unsigned();
-                Ok(Stored {
-                    version: Version(version),
-                    record: Bytes::from(row.get::<_, Vec<u8>>(1)?),
-                    writer_gone: version >> COUNTER_BITS < self.opening,
-                })
-            })
+            .query_row(params![key.as_bytes()], |row| self.stored(row))
             .optional()
+    }
+
+    /// Reads a row that begins with `version, bytes`.
+    fn stored(&self, row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
+        let version = row.get::<_, i64>(0)?.cast_unsigned();
+        Ok(Stored {
+            version: Version(version),
+            record: Bytes::from(row.get::<_, Vec<u8>>(1)?),
+            writer_gone: version >> COUNTER_BITS < self.opening,
+        })
     }
 
     fn swap(&mut self, key: &Key, expected: Option<Version>, change: &Change) -> rusqlite::Result<Swap> {
@@ -260,6 +325,7 @@ impl Writer {
                         column(*expires),
                         record.as_ref()
                     ])?;
+                crate::failpoint!("swap");
                 Ok(Swap::Put(Version(version)))
             }
             Change::Delete => {
@@ -278,6 +344,7 @@ impl Writer {
                 "DELETE FROM record WHERE rowid IN (SELECT rowid FROM record WHERE expires <= ?1 LIMIT ?2)",
             )?
             .execute(params![column(now), limit])?;
+        crate::failpoint!("sweep");
         Ok(u32::try_from(removed).unwrap_or(u32::MAX))
     }
 }

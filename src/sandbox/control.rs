@@ -1,4 +1,4 @@
-//! The control requests under `/_sandbox/`: counts, fault plan, reset. They need no signature.
+//! The control requests under `/_sandbox/`: counts, shares, fault plan, reset. They need no signature.
 
 use http::Method;
 use serde::Serialize;
@@ -13,6 +13,7 @@ pub(super) const PREFIX: &str = "/_sandbox/";
 pub(super) fn answer(shared: &Shared, method: &Method, command: &str, body: &[u8]) -> Answer {
     match (method.as_str(), command) {
         ("GET", "stats") => document(&shared.stats()),
+        ("GET", "shares") => Answer::json(200, &shared.made()),
         ("GET", "faults") => document(&shared.plan()),
         ("PUT", "faults") => match read_plan(body) {
             Ok(plan) => {
@@ -25,8 +26,13 @@ pub(super) fn answer(shared: &Shared, method: &Method, command: &str, body: &[u8
             shared.reset();
             Answer::json(200, &json!({}))
         }
-        (_, "stats" | "faults" | "reset") => refusal(405, &format!("{method} is not for {PREFIX}{command}")),
-        _ => refusal(404, "there are GET stats, GET and PUT faults, and POST reset"),
+        (_, "stats" | "shares" | "faults" | "reset") => {
+            refusal(405, &format!("{method} is not for {PREFIX}{command}"))
+        }
+        _ => refusal(
+            404,
+            "there are GET stats, GET shares, GET and PUT faults, and POST reset",
+        ),
     }
 }
 

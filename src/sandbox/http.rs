@@ -128,6 +128,7 @@ fn ram_job(
         let context = Context {
             settings: &settings,
             now,
+            token: None,
         };
         match parameters.and_then(|parameters| (operation.run)(parameters, &context, world)) {
             Ok(done) => (Answer::json(200, &done.answer), done.executed),

@@ -32,6 +32,8 @@ use super::{
 pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) now: Moment,
+    /// The request's client token, or RAM's own where the request has none and might have one.
+    pub(crate) token: Option<&'a str>,
 }
 
 /// One operation. `check` refuses what is wrong in itself, `apply` does the work or refuses what the state forbids.
@@ -118,6 +120,11 @@ fn run<A: Action>(
     if let Some(token) = &given {
         tokens::check(token)?;
     }
+    let token = A::TAKES_TOKEN.then(|| given.clone().unwrap_or_else(|| Uuid::new_v4().to_string()));
+    let context = &Context {
+        token: token.as_deref(),
+        ..*context
+    };
     let input = serde_json::from_value(Value::Object(parameters))
         .map_err(|error| Refusal::serialization(format!("the request cannot be read: {error}")))?;
     let checked = A::check(input, context)?;
@@ -141,10 +148,9 @@ fn run<A: Action>(
     }
 
     let mut answer = A::apply(checked, context, &mut world.shares)?;
-    if A::TAKES_TOKEN
+    if let Some(token) = context.token
         && let Value::Object(members) = &mut answer
     {
-        let token = given.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
         members.insert("clientToken".to_owned(), Value::from(token));
     }
     if let Some(token) = &given {

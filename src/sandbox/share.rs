@@ -18,6 +18,8 @@ pub(crate) struct Share {
     pub(crate) number: u64,
     pub(crate) arn: String,
     pub(crate) name: String,
+    /// The client token that it was made under.
+    pub(crate) client_token: Option<String>,
     pub(crate) allow_external: bool,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) permissions: Vec<String>,
@@ -107,6 +109,7 @@ impl Share {
             number,
             arn,
             name,
+            client_token: None,
             allow_external: true,
             tags: BTreeMap::new(),
             permissions: Vec::new(),
@@ -125,6 +128,17 @@ impl Share {
         } else {
             "ACTIVE"
         }
+    }
+
+    /// What a test needs to tell whose share it is.
+    pub(crate) fn made(&self) -> Value {
+        json!({
+            "resourceShareArn": self.arn,
+            "name": self.name,
+            "clientToken": self.client_token,
+            "status": self.status(),
+            "creationTime": self.created.epoch_seconds(Duration::ZERO),
+        })
     }
 
     /// The associations that nobody has ended.

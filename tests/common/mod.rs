@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod history;
 pub mod raw;
 pub mod redis_server;
 
@@ -153,7 +154,12 @@ pub struct Process {
 impl Process {
     /// Starts `ram-facade` with `arguments` and an environment that reaches for nothing outside.
     pub fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = command(arguments, variables)
+        Self::spawn(command(arguments, variables))
+    }
+
+    /// Starts a command that [`command`] made, changed by the test.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -246,7 +252,7 @@ pub async fn put_faults(sandbox: &str, plan: &str) {
 }
 
 /// One HTTP/1.1 exchange, written by hand so that the tests need no further client.
-async fn http(url: &str, method: &str, path: &str, body: &str) -> String {
+pub async fn http(url: &str, method: &str, path: &str, body: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let host = url
         .strip_prefix("http://")

@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::client::{CREATE, counts, create, credentials, plan, start};
+use crate::client::{CREATE, arn_of, counts, create, credentials, named, plan, start};
 
 /// For a test that fails.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -261,4 +261,26 @@ async fn stopping_and_dropping_free_the_address() {
     drop(sandbox);
     let gone = async { while TcpStream::connect(address).await.is_ok() {} };
     tokio::time::timeout(LIMIT, gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_list_of_shares_says_which_token_made_which() {
+    let (sandbox, client) = start().await;
+    let first = named(&client).client_token("token").send().await.unwrap();
+    let second = named(&client).send().await.unwrap();
+
+    let (_, listed) = control(&sandbox, "GET /_sandbox/shares", "").await;
+
+    let shares = listed["shares"].as_array().unwrap();
+    assert_eq!(shares.len(), 2);
+    assert_eq!(shares[0]["resourceShareArn"], arn_of(&first).as_str());
+    assert_eq!(shares[0]["clientToken"], "token");
+    assert_eq!(shares[0]["status"], "ACTIVE");
+    assert!(shares[0]["creationTime"].is_f64());
+    assert_eq!(shares[1]["resourceShareArn"], arn_of(&second).as_str());
+    assert_eq!(
+        shares[1]["clientToken"],
+        second.client_token().unwrap(),
+        "RAM makes a token where none is given"
+    );
 }

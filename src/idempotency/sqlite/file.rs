@@ -16,7 +16,9 @@ const APPLICATION: i64 = 0x5241_4d46;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file cannot be made or reached.
-    #[error("cannot make the idempotency store `{path}`; its directory must exist and be writable")]
+    #[error(
+        "cannot make or reach the idempotency store `{path}` ({source}); its directory must exist and be writable"
+    )]
     File {
         /// The file.
         path: PathBuf,
@@ -28,6 +30,15 @@ pub enum OpenError {
         "the idempotency store `{path}` is open in another process; each replica needs a file of its own"
     )]
     InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It, or the log beside it, may not be written.
+    #[error(
+        "the idempotency store `{path}` cannot be written; give the file and its directory to the user that runs this \
+         program"
+    )]
+    ReadOnly {
         /// The file.
         path: PathBuf,
     },
@@ -60,7 +71,7 @@ pub enum OpenError {
         found: i64,
     },
     /// SQLite fails for another reason.
-    #[error("cannot open the idempotency store `{path}`")]
+    #[error("cannot open the idempotency store `{path}`: {source}")]
     Sqlite {
         /// The file.
         path: PathBuf,
@@ -126,6 +137,7 @@ pub(super) fn in_memory() -> Result<Opened, OpenError> {
 /// Says that the file was left in order, and closes it.
 pub(super) fn close(connection: Connection) -> rusqlite::Result<()> {
     connection.execute("UPDATE opening SET clean = 1", [])?;
+    crate::failpoint!("close");
     connection.close().map_err(|(_, error)| error)
 }
 
@@ -222,15 +234,18 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Reads through the file: its structure always, and every index against its table after an unclean stop.
+/// Reads through the file, every index against its table: a record that its index does not lead to would be taken for
+/// none, and its request executed again. That takes seconds for a million records.
 fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let fault = |error| explain(path, error);
     let clean = connection
         .query_row("SELECT clean FROM opening", [], |row| row.get::<_, bool>(0))
         .map_err(fault)?;
-    let check = if clean { "quick_check" } else { "integrity_check" };
+    if !clean {
+        tracing::info!("the idempotency store was not closed cleanly; nothing that was answered is lost");
+    }
     let what: String = connection
-        .pragma_query_value(None, check, |row| row.get(0))
+        .pragma_query_value(None, "integrity_check", |row| row.get(0))
         .map_err(fault)?;
     if what == "ok" {
         Ok(())
@@ -256,6 +271,7 @@ fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse { path },
+        Some(ErrorCode::ReadOnly) => OpenError::ReadOnly { path },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged {
             path,
             what: error.to_string(),

@@ -113,8 +113,10 @@ impl Leader {
                 return Err(refusals::shutting_down());
             }
             let claimed = run.record(reading.now, &terms);
+            crate::failpoint!("before-claim");
             match timeout_at(self.deadline, self.put(version, &claimed)).await {
                 Ok(Ok(Swap::Put(version))) => {
+                    crate::failpoint!("claimed");
                     return self.execute(run, version, reading, errands.execute).await;
                 }
                 Ok(Ok(Swap::Conflict | Swap::Deleted)) => {}
@@ -138,6 +140,7 @@ impl Leader {
             .await
             .unwrap_or_else(|_| Err(refusals::gave_up(Again::WithToken)));
 
+        crate::failpoint!("answered");
         let known = (version, run.record(claimed.now, &self.terms));
         self.conclude(run, Some(known), result).await
     }
@@ -206,6 +209,7 @@ impl Leader {
             .await
             .unwrap_or_else(|_| Err(StoreError::new("it takes too long")));
 
+        crate::failpoint!("recorded");
         match (first_try, result) {
             (Ok(Finished::Stale(other)), result) => self.answer_from(other, result).await,
             (Ok(Finished::Written), result) => answer(result, in_doubt),
@@ -217,7 +221,8 @@ impl Leader {
                 );
                 let shared = Arc::clone(&self.shared);
                 shared.tracker.spawn(self.finish_behind(run, ending));
-                answer(result, in_doubt)
+                // The claim may be another's by now, and theirs may have been executed: only the store could tell.
+                answer(result, true)
             }
         }
     }

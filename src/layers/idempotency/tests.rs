@@ -438,6 +438,24 @@ async fn a_success_that_cannot_be_recorded_is_answered_and_recorded_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_that_cannot_be_recorded_does_not_say_that_nothing_happened() {
+    let fixture = Fixture::new();
+    fixture.ram.next(SECOND, refused());
+    fixture.store.fail(2, 3);
+
+    let failure = fixture.create("ci", "share", "token").await.unwrap_err();
+
+    assert_eq!(
+        failure.what_happened(),
+        Effect::Unknown,
+        "another replica may have taken over and executed it"
+    );
+    fixture.tracker.close();
+    fixture.tracker.wait().await;
+    assert_eq!(fixture.record(), None, "it is settled behind the answer");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_execution_that_panics_leaves_its_record_claimed_and_nobody_waiting() {
     let fixture = Fixture::new();
     fixture.ram.next(SECOND, Then::Panic);

@@ -58,7 +58,7 @@ impl Action for AssociateResourceShare {
     }
 
     fn apply(checked: Checked, context: &Context<'_>, shares: &mut Shares) -> Result<Value, Refusal> {
-        let Context { settings, now } = *context;
+        let Context { settings, now, .. } = *context;
         let Checked {
             arn,
             resources,

@@ -82,7 +82,7 @@ impl Action for GetResourceShareAssociations {
         context: &Context<'_>,
         shares: &mut Shares,
     ) -> Result<Value, Refusal> {
-        let Context { settings, now } = *context;
+        let Context { settings, now, .. } = *context;
         if let Some(arn) = input
             .resource_share_arns
             .iter()

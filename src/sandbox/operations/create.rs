@@ -42,7 +42,7 @@ impl Action for CreateResourceShare {
 
     /// Answers with the share as it will be; it has no number and no ARN yet.
     fn check(input: Input, context: &Context<'_>) -> Result<Share, Refusal> {
-        let Context { settings, now } = *context;
+        let Context { settings, now, .. } = *context;
         let name = validate::name(input.name.as_deref())?;
         let resources = validate::resources(&input.resource_arns.unwrap_or_default(), settings)?;
         let principals = validate::principals(&input.principals.unwrap_or_default(), settings)?;
@@ -68,7 +68,7 @@ impl Action for CreateResourceShare {
     }
 
     fn apply(mut share: Share, context: &Context<'_>, shares: &mut Shares) -> Result<Value, Refusal> {
-        let Context { settings, now } = *context;
+        let Context { settings, now, .. } = *context;
         if shares.live() >= settings.quotas.shares {
             let message = format!(
                 "Account {} has as many resource shares as it may.",
@@ -78,6 +78,7 @@ impl Action for CreateResourceShare {
         }
         settings.quotas.check(&share)?;
 
+        share.client_token = context.token.map(str::to_owned);
         share.number = shares.next_number();
         let partition = settings.partition();
         share.arn = format!(

@@ -55,7 +55,7 @@ impl Action for DisassociateResourceShare {
         context: &Context<'_>,
         shares: &mut Shares,
     ) -> Result<Value, Refusal> {
-        let Context { settings, now } = *context;
+        let Context { settings, now, .. } = *context;
         let share = super::active(shares, &arn)?;
         let there: HashMap<_, _> = share.current_among(&named).map(|a| (a.key(), a)).collect();
         for key in &named {
