@@ -377,6 +377,7 @@ async fn delayed(window: impl FnOnce() -> Option<Window>) -> (Result<(), Failure
         .await
         .unwrap();
     let token = UpstreamToken::derive(&key("token-1"));
+    let window = window();
     assert!(
         window.is_none_or(|window| window.is_open()),
         "it is open at first"
