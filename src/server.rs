@@ -8,7 +8,11 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tonic_health::server::{HealthReporter, HealthService};
@@ -187,7 +191,8 @@ impl Server {
 
     /// Tells probes, refuses new calls, lets those in flight end within the drain time and stops.
     ///
-    /// Claimed executions may go on for as long again: their callers are gone, but their outcome is worth recording.
+    /// An execution whose caller is gone has what is left of that time: its outcome is worth recording, and where it is
+    /// cut a retry takes it over.
     ///
     /// # Cancellation
     /// The server goes on draining by itself.
@@ -195,14 +200,12 @@ impl Server {
         health::set(&self.health, false).await;
         self.draining.start();
         self.stop.cancel();
+        let end = Instant::now() + self.drain;
         let drained = self.connections.await.unwrap_or(Drained::Cut(0));
 
         self.executions.close();
         crate::failpoint!("shutdown");
-        if tokio::time::timeout(self.drain, self.executions.wait())
-            .await
-            .is_err()
-        {
+        if timeout_at(end, self.executions.wait()).await.is_err() {
             tracing::warn!(
                 executions = self.executions.len(),
                 "stopping before these ended; a retry takes them over"

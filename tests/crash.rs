@@ -312,3 +312,34 @@ async fn an_execution_that_outlives_its_caller_is_recorded_also_when_the_server_
         "the restarted server answered from its record"
     );
 }
+
+#[tokio::test]
+async fn an_execution_that_outlives_the_drain_is_cut_by_its_deadline_and_taken_over() {
+    let setup = Setup::new();
+    let store = setup.dir.path().join("idempotency.sqlite");
+    let arguments = [
+        "serve",
+        "--insecure-no-auth",
+        "--listen",
+        "127.0.0.1:0",
+        "--ram-endpoint",
+        &setup.url,
+        "--store",
+        common::path(&store),
+    ];
+    let facade = Process::start(&arguments, &[("RAM_FACADE_CONNECTIONS_DRAIN_MS", "4000")]);
+    let client = common::connect(facade.address()).await;
+    put_faults(
+        &setup.url,
+        &format!(r#"{{"rules": [{{{CREATE}, "fault": {{"kind": "hold_after_execution"}}}}]}}"#),
+    )
+    .await;
+    setup.doomed(&client, "executions").await;
+
+    facade.signal("-TERM");
+
+    // The call holds its connection for the whole drain. Nothing is left for the execution, which has 8 s for an attempt.
+    assert_eq!(facade.exit(Duration::from_secs(7)).await.code(), Some(0));
+    put_faults(&setup.url, "{}").await;
+    setup.assert_one_share().await;
+}
