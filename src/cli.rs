@@ -55,9 +55,8 @@ struct Operate {
 enum OperateCommand {
     /// List records: name, state and age.
     List {
-        /// The store: a SQLite file that no server has open.
-        #[arg(long, value_name = "FILE")]
-        store: PathBuf,
+        #[command(flatten)]
+        file: StoreFile,
         /// Only records in this state.
         #[arg(long, value_enum)]
         state: Option<StateFlag>,
@@ -67,18 +66,16 @@ enum OperateCommand {
     },
     /// Show one record.
     Show {
-        /// The store: a SQLite file that no server has open.
-        #[arg(long, value_name = "FILE")]
-        store: PathBuf,
+        #[command(flatten)]
+        file: StoreFile,
         #[command(flatten)]
         which: Which,
     },
     /// Settle a record whose outcome is open, after a look at the account.
     #[command(group = clap::ArgGroup::new("verdict").required(true))]
     Resolve {
-        /// The store: a SQLite file that no server has open.
-        #[arg(long, value_name = "FILE")]
-        store: PathBuf,
+        #[command(flatten)]
+        file: StoreFile,
         #[command(flatten)]
         which: Which,
         /// It made this share: requests under its token are answered with the ARN.
@@ -91,6 +88,22 @@ enum OperateCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Args)]
+struct StoreFile {
+    /// The store: a SQLite file that no server has open.
+    #[arg(long, value_name = "FILE")]
+    store: PathBuf,
+    /// The file of the store's keys, if its records are sealed.
+    #[arg(long, value_name = "FILE")]
+    store_key_file: Option<PathBuf>,
+}
+
+impl StoreFile {
+    fn open(&self) -> Result<Records, Refused> {
+        Records::open(&self.store, self.store_key_file.as_deref())
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -313,28 +326,28 @@ async fn run(command: Command) -> Result<(), End> {
 async fn operate(command: OperateCommand) -> Result<(), End> {
     telemetry::start(&telemetry::Settings::default());
     match command {
-        OperateCommand::List { store, state, limit } => {
+        OperateCommand::List { file, state, limit } => {
             let state = state.map(|state| match state {
                 StateFlag::InFlight => State::InFlight,
                 StateFlag::Unknown => State::Unknown,
                 StateFlag::Succeeded => State::Succeeded,
             });
-            let lines = Records::open(&store)?.list(state, limit).await?;
+            let lines = file.open()?.list(state, limit).await?;
             lines.iter().for_each(|line| say(line));
         }
-        OperateCommand::Show { store, which } => {
-            let lines = Records::open(&store)?.show(&which.into_name()).await?;
+        OperateCommand::Show { file, which } => {
+            let lines = file.open()?.show(&which.into_name()).await?;
             lines.iter().for_each(|line| say(line));
         }
         OperateCommand::Resolve {
-            store,
+            file,
             which,
             succeeded_arn,
             forget: _,
             yes,
         } => {
             let name = which.into_name();
-            let records = Records::open(&store)?;
+            let records = file.open()?;
             if !yes {
                 records.show(&name).await?.iter().for_each(|line| say(line));
                 return Err(End::Usage(vec![

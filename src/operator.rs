@@ -3,7 +3,7 @@
 //! Works on a SQLite file, whose lock keeps it apart from a running server. A store that is shared would need its own
 //! listing; what is done with a record stays the same.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message;
@@ -15,8 +15,9 @@ use crate::{
     idempotency::{
         Key, Scope, UpstreamToken,
         record::{self, Claim, Ending, Finish, Now, Record, Run},
+        seal::{Keys, KeysError, Sealed},
         sqlite::{Entry, OpenError, SqliteStore},
-        store::{Change, Store, StoreError, Swap},
+        store::{Change, Store, StoreError, Swap, Version},
     },
     layers::idempotency::Settings,
     pb::v1::{CreateResourceShareResponse, ResourceShare},
@@ -35,6 +36,9 @@ pub enum Refused {
     /// The file cannot be opened.
     #[error("{0}{hint}", hint = if matches!(.0, OpenError::InUse { .. }) { "; stop the server first" } else { "" })]
     Open(#[from] OpenError),
+    /// The file of keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The file cannot be read or written.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -147,21 +151,31 @@ pub enum Verdict {
 
 /// The records of a stopped server.
 pub struct Records {
-    store: SqliteStore,
+    /// For the names.
+    file: Arc<SqliteStore>,
+    /// For the records, which may be sealed.
+    store: Arc<dyn Store>,
     settings: Settings,
 }
 
 impl Records {
-    /// Opens the file at `path`, which a server made.
+    /// Opens the file at `path`, which a server made, with the keys that its records are sealed with.
     ///
     /// # Errors
-    /// [`Refused::Missing`] or [`Refused::Open`].
-    pub fn open(path: &Path) -> Result<Self, Refused> {
+    /// [`Refused::Missing`], [`Refused::Keys`] or [`Refused::Open`].
+    pub fn open(path: &Path, key_file: Option<&Path>) -> Result<Self, Refused> {
         if !path.exists() {
             return Err(Refused::Missing(path.display().to_string()));
         }
+        let keys = key_file.map(Keys::load).transpose()?;
+        let file = Arc::new(SqliteStore::open(path)?);
+        let store: Arc<dyn Store> = match keys {
+            Some(keys) => Arc::new(Sealed::new(Arc::clone(&file) as Arc<dyn Store>, keys)),
+            None => Arc::clone(&file) as Arc<dyn Store>,
+        };
         Ok(Self {
-            store: SqliteStore::open(path)?,
+            file,
+            store,
             settings: Settings::default(),
         })
     }
@@ -175,14 +189,14 @@ impl Records {
         let mut lines = Vec::new();
         let mut behind = Vec::new();
         loop {
-            let page = self.store.scan(&behind, PAGE).await?;
+            let page = self.file.scan(&behind, PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(lines);
             };
             behind = last.key.as_bytes().to_vec();
             for entry in &page {
                 // A damaged record is listed too: it is one that an operator has to know of.
-                let record = Record::decode(&entry.stored.record);
+                let record = self.read(entry.key).await.map(|(_, record)| record);
                 let matches = state.is_none_or(|state| record.as_ref().is_ok_and(|r| State::of(r) == state));
                 if matches && lines.len() < limit {
                     lines.push(match record {
@@ -203,7 +217,7 @@ impl Records {
     /// [`Refused`] if it cannot be found or read.
     pub async fn show(&self, name: &Name) -> Result<Vec<String>, Refused> {
         let entry = self.find(name).await?;
-        let record = decode(&entry)?;
+        let (_, record) = self.read(entry.key).await?;
         let terms = self.settings.terms();
         let mut lines = vec![
             format!("record     {}", entry.key),
@@ -250,7 +264,7 @@ impl Records {
     /// [`Refused`]; nothing is changed then.
     pub async fn resolve(&self, name: &Name, verdict: &Verdict) -> Result<String, Refused> {
         let entry = self.find(name).await?;
-        let record = decode(&entry)?;
+        let (version, record) = self.read(entry.key).await?;
         let (change, said) = match verdict {
             _ if State::of(&record) == State::Succeeded => return Err(Refused::Settled(entry.key)),
             Verdict::Succeeded { arn } => (
@@ -267,7 +281,7 @@ impl Records {
         };
         let swap = self
             .store
-            .compare_and_swap(entry.key, Some(entry.stored.version), change)
+            .compare_and_swap(entry.key, Some(version), change)
             .await?;
         match swap {
             Swap::Put(_) | Swap::Deleted => {
@@ -314,6 +328,13 @@ impl Records {
         }
     }
 
+    async fn read(&self, key: Key) -> Result<(Version, Record), Refused> {
+        let stored = self.store.load(key).await?;
+        let stored = stored.ok_or(Refused::Changed(key))?;
+        let record = Record::decode(&stored.record).map_err(|error| Refused::Unreadable(key, error))?;
+        Ok((stored.version, record))
+    }
+
     async fn find(&self, name: &Name) -> Result<Entry, Refused> {
         match name {
             Name::Digits(digits) => self.find_by_digits(digits).await,
@@ -330,7 +351,7 @@ impl Records {
                     client_token,
                 });
                 let [head @ .., _] = key.as_bytes();
-                let behind = self.store.scan(head, PAGE).await?;
+                let behind = self.file.scan(head, PAGE).await?;
                 behind
                     .into_iter()
                     .find(|entry| entry.key == key)
@@ -346,7 +367,7 @@ impl Records {
         }
         let number = u32::from_str_radix(digits, 16).map_err(|_| no_name())?;
         let name = digits.to_ascii_lowercase();
-        let mut found = self.store.scan(&number.to_be_bytes(), 2).await?;
+        let mut found = self.file.scan(&number.to_be_bytes(), 2).await?;
         found.retain(|entry| entry.key.to_string() == name);
         match (found.pop(), found.pop()) {
             (Some(entry), None) => Ok(entry),
@@ -354,10 +375,6 @@ impl Records {
             (None, _) => Err(Refused::Unknown(name)),
         }
     }
-}
-
-fn decode(entry: &Entry) -> Result<Record, Refused> {
-    Record::decode(&entry.stored.record).map_err(|error| Refused::Unreadable(entry.key, error))
 }
 
 fn line(key: Key, record: &Record, expires: UnixMillis, now: UnixMillis) -> String {

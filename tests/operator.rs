@@ -19,6 +19,8 @@ struct Setup {
     _sandbox: Process,
     url: String,
     dir: tempfile::TempDir,
+    /// With the keys that its records are sealed with, if they are.
+    key_file: Option<String>,
 }
 
 impl Setup {
@@ -28,6 +30,7 @@ impl Setup {
             url: sandbox.sandbox_url(),
             _sandbox: sandbox,
             dir: tempfile::tempdir().unwrap(),
+            key_file: None,
         }
     }
 
@@ -47,7 +50,13 @@ impl Setup {
             "--store",
             common::path(&store),
         ];
-        let process = Process::start(&arguments, &[("RAM_FACADE_RETRY_MAX_ATTEMPTS", "1")]);
+        let mut variables = vec![("RAM_FACADE_RETRY_MAX_ATTEMPTS", "1")];
+        variables.extend(
+            self.key_file
+                .as_deref()
+                .map(|file| ("RAM_FACADE_STORE_KEY_FILE", file)),
+        );
+        let process = Process::start(&arguments, &variables);
         let client = common::connect(process.address()).await;
         (process, client)
     }
@@ -55,21 +64,25 @@ impl Setup {
     /// A store with a success under `done`, and an open outcome under `open`.
     async fn stopped() -> (Self, String) {
         let setup = Self::new();
-        let (process, mut client) = setup.serve().await;
+        let made = setup.fill().await;
+        (setup, made)
+    }
+
+    async fn fill(&self) -> String {
+        let (process, mut client) = self.serve().await;
         let made = client.create(request("demo", "done")).await.unwrap();
         put_faults(
-            &setup.url,
+            &self.url,
             r#"{"rules": [{"operation": "CreateResourceShare", "fault": {"kind": "drop"}}]}"#,
         )
         .await;
         let open = refusal(&client.create(request("demo", "open")).await.unwrap_err());
         assert_eq!(open.metadata["outcome"], "unknown");
-        put_faults(&setup.url, "{}").await;
+        put_faults(&self.url, "{}").await;
         drop(client);
         process.signal("-TERM");
         assert!(process.exit(Duration::from_secs(30)).await.success());
-        let made = arn(&made);
-        (setup, made)
+        arn(&made)
     }
 
     /// Runs a command on the store: its exit code, what it printed, and what it said to the operator's log.
@@ -185,6 +198,27 @@ async fn a_forgotten_record_leaves_its_token_free_and_a_success_is_not_forgotten
     let (_process, mut client) = setup.serve().await;
     client.create(request("another", "open")).await.unwrap();
     assert_eq!(arn(&client.create(request("demo", "done")).await.unwrap()), made);
+}
+
+#[tokio::test]
+async fn a_sealed_record_is_settled_with_its_key_only() {
+    let mut setup = Setup::new();
+    let keys = setup.dir.path().join("keys");
+    std::fs::write(&keys, "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=").unwrap();
+    std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let key_file = common::path(&keys).to_owned();
+    setup.key_file = Some(key_file.clone());
+    setup.fill().await;
+    let mut forget = vec!["resolve", "--yes", "--forget"];
+    forget.extend(OPEN);
+
+    let (blind, ..) = setup.run(&forget);
+    forget.extend(["--store-key-file", &key_file]);
+    let (seen, said, why) = setup.run(&forget);
+
+    assert_eq!(blind, 1);
+    assert_eq!(seen, 0, "{why}");
+    assert!(said.contains("is forgotten"), "{said}");
 }
 
 #[tokio::test]

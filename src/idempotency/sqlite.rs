@@ -145,15 +145,13 @@ impl Drop for SqliteStore {
     }
 }
 
-/// One record as an operator finds it.
+/// The name of one record, as an operator finds it.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its key.
     pub key: Key,
     /// From when on a sweep may remove it.
     pub expires: UnixMillis,
-    /// The record.
-    pub stored: Stored,
 }
 
 enum Command {
@@ -270,14 +268,11 @@ impl Writer {
 
     fn scan(&self, behind: &[u8], limit: u32) -> rusqlite::Result<Vec<Entry>> {
         self.connection
-            .prepare_cached(
-                "SELECT version, bytes, key, expires FROM record WHERE key > ?1 ORDER BY key LIMIT ?2",
-            )?
+            .prepare_cached("SELECT key, expires FROM record WHERE key > ?1 ORDER BY key LIMIT ?2")?
             .query_map(params![behind, limit], |row| {
                 Ok(Entry {
-                    key: Key::from_bytes(row.get(2)?),
-                    expires: row.get::<_, i64>(3)?.cast_unsigned(),
-                    stored: self.stored(row)?,
+                    key: Key::from_bytes(row.get(0)?),
+                    expires: row.get::<_, i64>(1)?.cast_unsigned(),
                 })
             })?
             .collect()
