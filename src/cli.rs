@@ -55,9 +55,8 @@ struct Operate {
 enum OperateCommand {
     /// List records: name, state and age.
     List {
-        /// The store: a SQLite file that no server has open.
-        #[arg(long, value_name = "FILE")]
-        store: PathBuf,
+        #[command(flatten)]
+        store: StoreFlags,
         /// Only records in this state.
         #[arg(long, value_enum)]
         state: Option<StateFlag>,
@@ -67,18 +66,16 @@ enum OperateCommand {
     },
     /// Show one record.
     Show {
-        /// The store: a SQLite file that no server has open.
-        #[arg(long, value_name = "FILE")]
-        store: PathBuf,
+        #[command(flatten)]
+        store: StoreFlags,
         #[command(flatten)]
         which: Which,
     },
     /// Settle a record whose outcome is open, after a look at the account.
     #[command(group = clap::ArgGroup::new("verdict").required(true))]
     Resolve {
-        /// The store: a SQLite file that no server has open.
-        #[arg(long, value_name = "FILE")]
-        store: PathBuf,
+        #[command(flatten)]
+        store: StoreFlags,
         #[command(flatten)]
         which: Which,
         /// It made this share: requests under its token are answered with the ARN.
@@ -146,6 +143,22 @@ impl Which {
             self.operation,
             client_token,
         )
+    }
+}
+
+#[derive(Debug, Args)]
+struct StoreFlags {
+    /// The store: a SQLite file that no server has open.
+    #[arg(long, value_name = "FILE")]
+    store: PathBuf,
+    /// The keys that its records are sealed under, as the server has them.
+    #[arg(long, value_name = "FILE")]
+    store_key_file: Option<PathBuf>,
+}
+
+impl StoreFlags {
+    fn open(&self) -> Result<Records, Refused> {
+        Records::open(&self.store, self.store_key_file.as_deref())
     }
 }
 
@@ -319,11 +332,11 @@ async fn operate(command: OperateCommand) -> Result<(), End> {
                 StateFlag::Unknown => State::Unknown,
                 StateFlag::Succeeded => State::Succeeded,
             });
-            let lines = Records::open(&store)?.list(state, limit).await?;
+            let lines = store.open()?.list(state, limit).await?;
             lines.iter().for_each(|line| say(line));
         }
         OperateCommand::Show { store, which } => {
-            let lines = Records::open(&store)?.show(&which.into_name()).await?;
+            let lines = store.open()?.show(&which.into_name()).await?;
             lines.iter().for_each(|line| say(line));
         }
         OperateCommand::Resolve {
@@ -334,7 +347,7 @@ async fn operate(command: OperateCommand) -> Result<(), End> {
             yes,
         } => {
             let name = which.into_name();
-            let records = Records::open(&store)?;
+            let records = store.open()?;
             if !yes {
                 records.show(&name).await?.iter().for_each(|line| say(line));
                 return Err(End::Usage(vec![

@@ -15,6 +15,7 @@ use crate::{
     idempotency::{
         Key, Scope, UpstreamToken,
         record::{self, Claim, Ending, Finish, Now, Record, Run},
+        seal::{Keys, KeysError},
         sqlite::{Entry, OpenError, SqliteStore},
         store::{Change, Store, StoreError, Swap},
     },
@@ -35,6 +36,9 @@ pub enum Refused {
     /// The file cannot be opened.
     #[error("{0}{hint}", hint = if matches!(.0, OpenError::InUse { .. }) { "; stop the server first" } else { "" })]
     Open(#[from] OpenError),
+    /// The file of the store's keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The file cannot be read or written.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -148,20 +152,24 @@ pub enum Verdict {
 /// The records of a stopped server.
 pub struct Records {
     store: SqliteStore,
+    /// What its records are sealed under, if they are.
+    keys: Option<Keys>,
     settings: Settings,
 }
 
 impl Records {
-    /// Opens the file at `path`, which a server made.
+    /// Opens the file at `path`, which a server made, with the keys of the file that it had.
     ///
     /// # Errors
-    /// [`Refused::Missing`] or [`Refused::Open`].
-    pub fn open(path: &Path) -> Result<Self, Refused> {
+    /// [`Refused::Missing`], [`Refused::Keys`] or [`Refused::Open`].
+    pub fn open(path: &Path, key_file: Option<&Path>) -> Result<Self, Refused> {
         if !path.exists() {
             return Err(Refused::Missing(path.display().to_string()));
         }
+        let keys = key_file.map(Keys::load).transpose()?;
         Ok(Self {
             store: SqliteStore::open(path)?,
+            keys,
             settings: Settings::default(),
         })
     }
@@ -182,11 +190,12 @@ impl Records {
             behind = last.key.as_bytes().to_vec();
             for entry in &page {
                 // A damaged record is listed too: it is one that an operator has to know of.
-                let record = Record::decode(&entry.stored.record);
+                let record = self.decode(entry);
                 let matches = state.is_none_or(|state| record.as_ref().is_ok_and(|r| State::of(r) == state));
                 if matches && lines.len() < limit {
                     lines.push(match record {
                         Ok(record) => line(entry.key, &record, entry.expires, now),
+                        Err(Refused::Unreadable(key, error)) => format!("{key}  {error}"),
                         Err(error) => format!("{}  {error}", entry.key),
                     });
                 }
@@ -203,7 +212,7 @@ impl Records {
     /// [`Refused`] if it cannot be found or read.
     pub async fn show(&self, name: &Name) -> Result<Vec<String>, Refused> {
         let entry = self.find(name).await?;
-        let record = decode(&entry)?;
+        let record = self.decode(&entry)?;
         let terms = self.settings.terms();
         let mut lines = vec![
             format!("record     {}", entry.key),
@@ -250,7 +259,7 @@ impl Records {
     /// [`Refused`]; nothing is changed then.
     pub async fn resolve(&self, name: &Name, verdict: &Verdict) -> Result<String, Refused> {
         let entry = self.find(name).await?;
-        let record = decode(&entry)?;
+        let record = self.decode(&entry)?;
         let (change, said) = match verdict {
             _ if State::of(&record) == State::Succeeded => return Err(Refused::Settled(entry.key)),
             Verdict::Succeeded { arn } => (
@@ -307,10 +316,27 @@ impl Records {
         let terms = self.settings.terms();
         match record::on_end(Some(record), &run, &ending, now, &terms) {
             Finish::Put(settled) => Ok(Change::Put {
-                record: settled.encode(),
+                record: self.encode(&entry.key, &settled)?,
                 expires: settled.expires(&terms),
             }),
             Finish::Delete | Finish::Stale => Err(Refused::Settled(entry.key)),
+        }
+    }
+
+    fn decode(&self, entry: &Entry) -> Result<Record, Refused> {
+        let mut bytes = entry.stored.record.clone();
+        if let Some(keys) = &self.keys {
+            bytes = keys.open(&entry.key, bytes)?;
+        }
+        Record::decode(&bytes).map_err(|error| Refused::Unreadable(entry.key, error))
+    }
+
+    /// The bytes that the store is to have of a record.
+    fn encode(&self, key: &Key, record: &Record) -> Result<Bytes, StoreError> {
+        let bytes = record.encode();
+        match &self.keys {
+            Some(keys) => keys.seal(key, &bytes),
+            None => Ok(bytes),
         }
     }
 
@@ -354,10 +380,6 @@ impl Records {
             (None, _) => Err(Refused::Unknown(name)),
         }
     }
-}
-
-fn decode(entry: &Entry) -> Result<Record, Refused> {
-    Record::decode(&entry.stored.record).map_err(|error| Refused::Unreadable(entry.key, error))
 }
 
 fn line(key: Key, record: &Record, expires: UnixMillis, now: UnixMillis) -> String {

@@ -43,9 +43,15 @@ impl Sealed {
     pub fn new(inner: Arc<dyn Store>, keys: Keys) -> Self {
         Self { inner, keys }
     }
+}
 
-    fn seal(&self, intent: &Key, record: &Bytes) -> Result<Bytes, StoreError> {
-        let key = self.keys.current();
+impl Keys {
+    /// Seals the record of an intent.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the system has no random bytes.
+    pub fn seal(&self, intent: &Key, record: &Bytes) -> Result<Bytes, StoreError> {
+        let key = self.current();
         let mut body = record.to_vec();
         let nonce = key
             .aead
@@ -60,11 +66,15 @@ impl Sealed {
         Ok(sealed.freeze())
     }
 
-    fn open(&self, intent: &Key, bytes: Bytes) -> Result<Bytes, StoreError> {
+    /// Opens what [`Keys::seal`] made; a record that is not sealed comes back as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] if none of the keys opens it as this intent's. It says which key is missing.
+    pub fn open(&self, intent: &Key, bytes: Bytes) -> Result<Bytes, StoreError> {
         let Some(sealed) = bytes.strip_prefix(&[FORMAT]) else {
             return Ok(bytes);
         };
-        let file = self.keys.file().display();
+        let file = self.file().display();
         let damaged = || {
             StoreError::new(format!(
                 "a sealed record is damaged or another intent's: no key of `{file}` opens it"
@@ -72,7 +82,7 @@ impl Sealed {
         };
         let (name, rest) = sealed.split_first_chunk().ok_or_else(damaged)?;
         let (nonce, body) = rest.split_first_chunk::<NONCE>().ok_or_else(damaged)?;
-        let key = self.keys.named(name).ok_or_else(|| {
+        let key = self.named(name).ok_or_else(|| {
             StoreError::new(format!(
                 "a record is sealed under the key {}, which is not in `{file}`; add it there, below the current one",
                 keys::hex(name)
@@ -100,7 +110,7 @@ impl Store for Sealed {
             let Some(stored) = loading.await? else {
                 return Ok(None);
             };
-            let record = self.open(&key, stored.record)?;
+            let record = self.keys.open(&key, stored.record)?;
             Ok(Some(Stored { record, ..stored }))
         })
     }
@@ -112,7 +122,7 @@ impl Store for Sealed {
         change: Change,
     ) -> BoxFuture<'_, Result<Swap, StoreError>> {
         let change = match change {
-            Change::Put { record, expires } => match self.seal(&key, &record) {
+            Change::Put { record, expires } => match self.keys.seal(&key, &record) {
                 Ok(record) => Change::Put { record, expires },
                 Err(error) => return Box::pin(ready(Err(error))),
             },

@@ -199,7 +199,7 @@ fn a_sealed_record_is_not_larger_than_a_record_may_be() {
         expires: u64::MAX,
     };
 
-    let length = sealed.seal(&key("a"), &record.encode()).unwrap().len();
+    let length = sealed.keys.seal(&key("a"), &record.encode()).unwrap().len();
 
     assert!(length <= 131_072, "{length}");
 }
