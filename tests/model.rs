@@ -156,7 +156,7 @@ fn the_promises_hold_between_three_executors_as_far_as_there_is_time() {
 }
 
 #[test]
-#[ignore = "takes minutes and gigabytes: make model"]
+#[ignore = "takes a quarter of an hour and gigabytes: make model"]
 fn the_promises_hold_all_the_way() {
     assert!(holds("two executors, two sends each", &TWO, NO_LIMIT).complete);
     let two_kinds = Settings {

@@ -254,6 +254,90 @@ async fn the_marker_takes_one_of_the_fifty_tags_and_its_key_is_taken() {
     }
 }
 
+/// What `find` makes of RAM's answers, one for each page, and the bodies of its requests.
+async fn found_in(pages: &[&str]) -> (Result<Option<String>, Failure>, Vec<String>) {
+    use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
+    use aws_smithy_types::body::SdkBody;
+
+    let token = UpstreamToken::derive(&key("token-1"));
+    let events = pages.iter().map(|page| {
+        let body = page.replace("TOKEN", token.as_str());
+        let request = http::Request::builder()
+            .uri("http://ram.test")
+            .body(SdkBody::empty());
+        let answer = http::Response::builder().status(200).body(SdkBody::from(body));
+        ReplayEvent::new(request.unwrap(), answer.unwrap())
+    });
+    let http = StaticReplayClient::new(events.collect());
+    let config = sdk("http://ram.test", credentials()).await;
+    let config = config.into_builder().http_client(http.clone()).build();
+    let settings = ram::Settings {
+        account: Some("111122223333".to_owned()),
+        ..ram::Settings::default()
+    };
+    let ram = Ram::with_sdk_config(&config, &settings)
+        .await
+        .unwrap()
+        .marked(MARKER.into());
+
+    let found = guard::within(None, CreateResourceShare::find(&ram, &token)).await;
+
+    let found = found.map(|output| output.map(|output| output.resource_share.unwrap().resource_share_arn));
+    let asked = http
+        .actual_requests()
+        .map(|request| String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap());
+    (found, asked.collect())
+}
+
+const TAGGED: &str = r#""tags": [{"key": "ram-facade:request", "value": "TOKEN"}]"#;
+
+#[tokio::test]
+async fn an_empty_page_is_not_the_end_of_the_list() {
+    let last =
+        format!(r#"{{"resourceShares": [{{"resourceShareArn": "arn:1", "status": "DELETING", {TAGGED}}}]}}"#);
+    let pages = [r#"{"resourceShares": [], "nextToken": "page-2"}"#, last.as_str()];
+
+    let (found, asked) = found_in(&pages).await;
+
+    assert_eq!(found.unwrap().as_deref(), Some("arn:1"));
+    assert!(
+        asked[0].contains("SELF") && asked[0].contains(MARKER),
+        "{asked:?}"
+    );
+    assert!(asked[1].contains("page-2"), "{asked:?}");
+    let (nothing, _) = found_in(&[r#"{"resourceShares": []}"#]).await;
+    assert_eq!(nothing.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_fit_the_question_is_an_error() {
+    for page in [
+        "{}",
+        r#"{"resourceShares": [{"resourceShareArn": "arn:1"}]}"#,
+        r#"{"resourceShares": [{"resourceShareArn": "arn:1", "tags": [{"key": "ram-facade:request", "value": "x"}]}]}"#,
+        &format!(r#"{{"resourceShares": [{{{TAGGED}}}]}}"#),
+    ] {
+        let (found, _) = found_in(&[page]).await;
+        assert!(found.is_err(), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn of_copies_of_the_tag_the_oldest_share_is_the_intents_own() {
+    let share = |arn: &str, created: u32| {
+        format!(r#"{{"resourceShareArn": "{arn}", "creationTime": {created}, {TAGGED}}}"#)
+    };
+    let page = format!(
+        r#"{{"resourceShares": [{}, {}]}}"#,
+        share("arn:copy", 20),
+        share("arn:first", 10)
+    );
+
+    let (found, _) = found_in(&[&page]).await;
+
+    assert_eq!(found.unwrap().as_deref(), Some("arn:first"));
+}
+
 /// Credentials that take their time: so much passes between the attempt's look at the clock and the signature.
 #[derive(Debug)]
 struct Slow {
@@ -274,14 +358,15 @@ impl ProvideCredentials for Slow {
     }
 }
 
-/// Sends one request whose signature takes 300 ms, within `window`. Returns its end, and how many requests arrived.
-async fn delayed(window: Option<Window>) -> (Result<(), Failure>, u64) {
+/// Sends one request whose signature takes 1.5 s, within a window that begins then. Returns its end, and how many requests
+/// arrived.
+async fn delayed(window: impl FnOnce() -> Option<Window>) -> (Result<(), Failure>, u64) {
     let sandbox = Sandbox::start(([127, 0, 0, 1], 0).into(), sandbox::Settings::default())
         .await
         .unwrap();
     let asked = Arc::default();
     let slow = Slow {
-        by: Duration::from_millis(300),
+        by: Duration::from_millis(1_500),
         asked: Arc::clone(&asked),
     };
     let settings = ram::Settings {
@@ -292,6 +377,7 @@ async fn delayed(window: Option<Window>) -> (Result<(), Failure>, u64) {
         .await
         .unwrap();
     let token = UpstreamToken::derive(&key("token-1"));
+    let window = window();
     assert!(
         window.is_none_or(|window| window.is_open()),
         "it is open at first"
@@ -307,17 +393,20 @@ async fn delayed(window: Option<Window>) -> (Result<(), Failure>, u64) {
 #[tokio::test]
 async fn a_request_that_is_signed_after_its_time_does_not_leave() {
     let far = Duration::from_secs(3_600);
-    let soon = Duration::from_millis(150);
-    let by_the_wall = Window {
-        wall: wall_now() + 150,
-        monotonic: Instant::now() + far,
-    };
-    let (wall, wall_arrived) = delayed(Some(by_the_wall)).await;
-    let by_the_monotonic = Window {
-        wall: u64::MAX,
-        monotonic: Instant::now() + soon,
-    };
-    let (monotonic, monotonic_arrived) = delayed(Some(by_the_monotonic)).await;
+    let (wall, wall_arrived) = delayed(|| {
+        Some(Window {
+            wall: wall_now() + 1_000,
+            monotonic: Instant::now() + far,
+        })
+    })
+    .await;
+    let (monotonic, monotonic_arrived) = delayed(|| {
+        Some(Window {
+            wall: u64::MAX,
+            monotonic: Instant::now() + Duration::from_secs(1),
+        })
+    })
+    .await;
 
     for failure in [wall.unwrap_err(), monotonic.unwrap_err()] {
         assert_eq!(
@@ -327,6 +416,6 @@ async fn a_request_that_is_signed_after_its_time_does_not_leave() {
         );
     }
     assert_eq!((wall_arrived, monotonic_arrived), (0, 0));
-    let (sent, arrived) = delayed(None).await;
+    let (sent, arrived) = delayed(|| None).await;
     assert_eq!((sent.is_ok(), arrived), (true, 1));
 }

@@ -1,5 +1,14 @@
 //! A store that is sealed, through the whole server: what lies on the disk, and what a key that is missing does.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};

@@ -213,7 +213,7 @@ impl Shared {
         let fingerprint = Fingerprint::of(|out| Op::canonical(&permitted.call().input, out));
         let deadline = permitted.call().deadline;
 
-        if let Some(settled) = self.from_memory(&key, fingerprint) {
+        if let Some(settled) = self.recall(&key, fingerprint) {
             return finish::<Op>(settled?, &client_token);
         }
         let wait = match self.live.join(key, fingerprint)? {
@@ -238,7 +238,7 @@ impl Shared {
     }
 
     /// The answer to a request, or the refusal of another under its token, if that takes no look at the store.
-    fn from_memory(&self, key: &Key, fingerprint: Fingerprint) -> Option<Settled> {
+    fn recall(&self, key: &Key, fingerprint: Fingerprint) -> Option<Settled> {
         let now = self.clock.read().now;
         match self.replays.decide(key, fingerprint, now, &self.terms)? {
             Decision::Replay { reply, recorded_at } => Some(Ok(Reply {

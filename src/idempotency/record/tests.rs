@@ -467,12 +467,12 @@ fn a_record_of_a_release_that_knew_no_marker_is_read_as_one_without() {
         marker: None,
     };
     // As that release wrote it.
-    let hex = format!("01a9232a8e400665da0a20{}22070880d095ffbc31", "07".repeat(32));
-    let bytes: Vec<u8> = (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect();
-    assert_eq!(unmarked.encode(), bytes);
+    let bytes = unmarked.encode();
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(
+        hex,
+        format!("01a9232a8e400665da0a20{}22070880d095ffbc31", "07".repeat(32))
+    );
     assert_eq!(Record::decode(&bytes).unwrap(), unmarked);
 }
 

@@ -97,6 +97,12 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+    // SQLite settles for reading where it may not write, and fails at the lock with an error that says nothing.
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(fault)? {
+        return Err(OpenError::ReadOnly {
+            path: path.to_owned(),
+        });
+    }
     connection
         .busy_timeout(std::time::Duration::ZERO)
         .map_err(fault)?;

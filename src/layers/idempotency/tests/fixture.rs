@@ -120,6 +120,9 @@ pub(super) struct Sent {
     pub(super) deadline: Instant,
 }
 
+/// What a look shows.
+type Shown = Result<Option<Output>, Failure>;
+
 /// Does what its script says, and succeeds at once when that is at its end. One ARN per token, as RAM.
 #[derive(Default)]
 pub(super) struct Script {
@@ -127,7 +130,7 @@ pub(super) struct Script {
     sent: Mutex<Vec<Sent>>,
     finished: AtomicU64,
     /// What looks show, in turn, and how long each takes; nothing when that is at its end.
-    shows: Mutex<VecDeque<(Duration, Result<Option<Output>, Failure>)>>,
+    shows: Mutex<VecDeque<(Duration, Shown)>>,
     looked_for: Mutex<Vec<String>>,
 }
 
