@@ -296,7 +296,7 @@ fn authenticator(
         }
         Authentication::Nobody => {
             tracing::warn!("no authentication: every process on this machine may call as `none/anonymous`");
-            Ok(Arc::new(Anonymous))
+            Ok(Arc::new(Anonymous::default()))
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Lines},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -15,26 +16,30 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the program itself, as `cargo bench` built it.
     pub(crate) fn facade(arguments: &[&str]) -> Self {
-        Self::start(Command::new(env!("CARGO_BIN_EXE_ram-facade")).args(arguments))
+        Self::facade_logging("info", arguments)
+    }
+
+    /// The same, with another filter for its log.
+    pub(crate) fn facade_logging(filter: &str, arguments: &[&str]) -> Self {
+        Self::start(env!("CARGO_BIN_EXE_ram-facade").as_ref(), filter, arguments)
     }
 
     /// Starts this benchmark in another part.
     pub(crate) fn child(arguments: &[&str]) -> Self {
-        Self::start(
-            Command::new(env::current_exe().unwrap())
-                .arg("child")
-                .args(arguments),
-        )
+        let arguments = [&["child"], arguments].concat();
+        Self::start(&env::current_exe().unwrap(), "info", &arguments)
     }
 
-    fn start(command: &mut Command) -> Self {
-        let mut child = command
+    fn start(program: &Path, filter: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(arguments)
             .env_clear()
             .envs([
                 ("AWS_ACCESS_KEY_ID", "test"),
                 ("AWS_SECRET_ACCESS_KEY", "test"),
                 ("AWS_REGION", "us-east-1"),
                 ("AWS_EC2_METADATA_DISABLED", "true"),
+                ("RAM_FACADE_LOG_FILTER", filter),
             ])
             .stdout(Stdio::piped())
             // The log is written, as in service, to where it costs least.

@@ -1,5 +1,7 @@
 //! A replay through the whole program against tonic alone, under the same load.
 
+use ram_facade::pb::v1::CreateResourceShareResponse;
+
 use crate::{
     Sizes, echo,
     load::{self, IN_FLIGHT},
@@ -36,67 +38,81 @@ impl Side {
     }
 }
 
-pub(crate) async fn measure(sizes: &Sizes, page: &mut Page) {
-    let serve = [
-        "serve",
-        "--sandbox",
-        "--listen",
-        "127.0.0.1:0",
-        "--store",
-        ":memory:",
-    ];
-    let mut facade = Side::on(Process::facade(&serve)).await;
-    let mut answer = Default::default();
+const SERVE: [&str; 6] = [
+    "serve",
+    "--sandbox",
+    "--listen",
+    "127.0.0.1:0",
+    "--store",
+    ":memory:",
+];
+
+/// Executes what will be replayed, and returns the answer.
+async fn prepare(side: &Side) -> CreateResourceShareResponse {
+    let mut answer = CreateResourceShareResponse::default();
     for caller in 0..IN_FLIGHT {
-        let client = facade.clients.first().unwrap().clone();
+        let client = side.clients.first().unwrap().clone();
         answer = load::create(client, load::request(&format!("replay-{caller}"))).await;
     }
-    let mut echo = Side::on(Process::child(&["echo", &echo::argument(&answer)])).await;
+    answer
+}
 
-    // The first turns warm up and do not count.
-    facade.turn(sizes).await;
-    echo.turn(sizes).await;
-    (facade.per_second, facade.cpu_us) = Default::default();
-    (echo.per_second, echo.cpu_us) = Default::default();
-    for round in 0..sizes.rounds {
+pub(crate) async fn measure(sizes: &Sizes, page: &mut Page) {
+    let facade = Side::on(Process::facade(&SERVE)).await;
+    let quiet = Side::on(Process::facade_logging("warn", &SERVE)).await;
+    let answer = prepare(&facade).await;
+    prepare(&quiet).await;
+    let echo = Side::on(Process::child(&["echo", &echo::argument(&answer)])).await;
+    let mut sides = [echo, facade, quiet];
+
+    for round in 0..=sizes.rounds {
         // Who goes first changes, so that a drift of the machine is on nobody's side.
-        if round % 2 == 0 {
-            echo.turn(sizes).await;
-            facade.turn(sizes).await;
-        } else {
-            facade.turn(sizes).await;
-            echo.turn(sizes).await;
+        sides.rotate_left(1);
+        for side in &mut sides {
+            side.turn(sizes).await;
+            if round == 0 {
+                // The first turns warm up and do not count.
+                (side.per_second, side.cpu_us) = Default::default();
+            }
         }
     }
+    sides.rotate_right((sizes.rounds + 1) % 3);
+    let [echo, facade, quiet] = sides;
 
-    let ratio = |of: &[f64], to: &[f64]| Spread::of(of.iter().zip(to).map(|(of, to)| of / to));
+    let ratio = |side: &Side| {
+        Spread::of(
+            side.per_second
+                .iter()
+                .zip(&echo.per_second)
+                .map(|(side, echo)| side / echo),
+        )
+    };
     page.section(
         "A replay, against tonic alone",
         &format!(
             "`Create` under a token that was answered before, through the program as users start it, against a service of\n\
              the same method on tonic's own server that answers the same message. {IN_FLIGHT} calls in flight over 4 \
-             connections."
+             connections.\nThe server's processor time is what the client's, on the same cores, does not dilute."
         ),
         ["", "median (least to most)"],
     );
+    for (name, side) in [
+        ("echo", &echo),
+        ("replay", &facade),
+        ("replay without a log line", &quiet),
+    ] {
+        page.row(
+            &format!("{name}, calls per second"),
+            Spread::of(side.per_second.clone()).whole(0),
+        );
+        page.row(
+            &format!("{name}, server's processor time for a call, µs"),
+            Spread::of(side.cpu_us.clone()).whole(1),
+        );
+    }
+    page.row("**replay / echo, throughput**", ratio(&facade).whole(2));
     page.row(
-        "echo, calls per second",
-        Spread::of(echo.per_second.clone()).whole(0),
-    );
-    page.row(
-        "replay, calls per second",
-        Spread::of(facade.per_second.clone()).whole(0),
-    );
-    page.row(
-        "**replay / echo, throughput**",
-        ratio(&facade.per_second, &echo.per_second).whole(2),
-    );
-    page.row(
-        "echo, processor time of the server for a call, µs",
-        Spread::of(echo.cpu_us.clone()).whole(1),
-    );
-    page.row(
-        "replay, processor time of the server for a call, µs",
-        Spread::of(facade.cpu_us).whole(1),
+        "replay without a log line / echo, throughput",
+        ratio(&quiet).whole(2),
     );
 }

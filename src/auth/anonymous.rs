@@ -8,12 +8,18 @@ use http::HeaderMap;
 use crate::{auth::Authenticator, call::Caller, failure::Failure};
 
 /// Takes every request for the same caller, `none/anonymous`, whatever credential it carries.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Anonymous;
+#[derive(Clone, Debug)]
+pub struct Anonymous(Caller);
+
+impl Default for Anonymous {
+    fn default() -> Self {
+        Self(Caller::new("none", "anonymous"))
+    }
+}
 
 impl Authenticator for Anonymous {
     fn authenticate<'a>(&'a self, _headers: &'a HeaderMap) -> BoxFuture<'a, Result<Caller, Failure>> {
-        Box::pin(ready(Ok(Caller::new("none", "anonymous"))))
+        Box::pin(ready(Ok(self.0.clone())))
     }
 }
 
@@ -23,7 +29,9 @@ mod tests {
 
     #[tokio::test]
     async fn everybody_is_the_same_caller() {
-        let caller = Anonymous.authenticate(&HeaderMap::new()).await.unwrap();
+        let anonymous = Anonymous::default();
+
+        let caller = anonymous.authenticate(&HeaderMap::new()).await.unwrap();
 
         assert_eq!(caller.to_string(), "none/anonymous");
     }
