@@ -16,7 +16,9 @@ mod common;
 use std::{collections::BTreeSet, time::Duration};
 
 use common::{
-    Client, Process, arn, put_faults,
+    Client, Process, arn,
+    history::{Intent, Recorder, check, shares},
+    put_faults,
     redis_server::{REDIS, RedisServer},
     refusal, request, stats, until,
 };
@@ -312,6 +314,60 @@ async fn a_restart_of_the_server_loses_no_claim_and_no_answer() {
     let replayed = other.client.clone().create(demo()).await.unwrap();
     assert_eq!(replayed.metadata().get("idempotency-replayed").unwrap(), "true");
     assert_eq!(arn(&replayed), arn(&answer));
+}
+
+/// Every caller asks for every intent, in turn at each replica, until it is settled.
+async fn settle_everything(recorder: Recorder, clients: [Client; 3], caller: usize) {
+    for token in 0..12 {
+        let intent = Intent {
+            caller: "none".to_owned(),
+            token: format!("token-{token}"),
+        };
+        // Two requests compete for each token: one of them is refused for ever.
+        let payload = ["one", "other"][caller % 2];
+        for attempt in caller.. {
+            let replica = attempt % clients.len();
+            let name = format!("replica-{replica}");
+            let heard = recorder.create(&clients[replica], &name, &intent, payload).await;
+            if heard.is_settled() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_history_of_replicas_that_die_stand_still_and_lose_their_server_breaks_no_promise() {
+    let mut setup = Setup::new().await;
+    let [dies, stands_still, lives] = setup.replicas().await;
+    put_faults(
+        &setup.url,
+        r#"{"seed": 7, "latency_ms": 20, "rules": [
+            {"operation": "CreateResourceShare", "probability": 0.2, "fault": {"kind": "drop_after_execution"}},
+            {"operation": "CreateResourceShare", "probability": 0.2, "fault": {"kind": "drop"}},
+            {"operation": "CreateResourceShare", "probability": 0.2,
+             "fault": {"kind": "error", "code": "ThrottlingException", "http_status": 429}}]}"#,
+    )
+    .await;
+    let recorder = Recorder::default();
+    let clients = [&dies, &stands_still, &lives].map(|replica| replica.client.clone());
+    let callers = (0..8).map(|caller| settle_everything(recorder.clone(), clients.clone(), caller));
+    let callers = tokio::spawn(futures_util::future::join_all(callers));
+
+    until("RAM is busy", || async { setup.count("requests").await >= 3 }).await;
+    stands_still.process.signal("-STOP");
+    dies.process.kill();
+    setup.redis.kill();
+    setup.redis.run().await;
+    tokio::time::sleep(2 * LEASE).await;
+    stands_still.process.signal("-CONT");
+    let settled = tokio::time::timeout(Duration::from_secs(120), callers).await;
+
+    settled.expect("every intent is settled").unwrap();
+    let (calls, shares) = (recorder.calls(), shares(&setup.url).await);
+    assert_eq!(check(&calls, &shares), []);
+    assert_eq!(shares.len(), 12, "of {} calls", calls.len());
 }
 
 #[tokio::test]
