@@ -55,11 +55,14 @@ pub(crate) struct Page(String);
 impl Page {
     pub(crate) fn begin(sizes: &Sizes) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        // What else ran on the machine when this began: it is in every number below.
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or_default().to_owned();
         Self(format!(
             "# What idempotency costs\n\n\
-             Written by `make bench`, on {cores} cores that clients and servers share, over loopback, built for release. \
-             Compare within a run\nonly: {} rounds, the two sides of a comparison in turns; a value is the median of the \
-             rounds, with the least and the\nmost in brackets.\n",
+             Written by `make bench`, on {cores} cores that clients and servers share, over loopback, built for release. The \
+             machine's\nload average was {load} before it began. Compare within a run only: {} rounds, the sides of a \
+             comparison in turns; a value is\nthe median of the rounds, with the least and the most in brackets.\n",
             sizes.rounds
         ))
     }
