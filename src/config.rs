@@ -1,14 +1,13 @@
 //! Gathers every module's settings from flags, environment and file, and reports every fault at once.
 //!
-//! This file is the list of keys; what a setting means in full stands at its field. `docs/configuration.md` is made from
+//! This file and those below are the list of keys; what a setting means in full stands at its field. `docs/configuration.md` is made from
 //! the list, and a test keeps it current.
 
+mod keys;
 mod reader;
+mod store;
 
-use std::{
-    collections::BTreeMap, fmt::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use crate::{
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
@@ -157,7 +156,7 @@ fn read(r: &mut Reader) -> Option<Config> {
         ADDRESS,
         "Where gRPC is served. Port 0 takes a free one.",
     );
-    let store = read_store(r);
+    let store = store::read(r);
     let store_key_file = r.optional(
         "store_key_file",
         "a file path",
@@ -196,102 +195,16 @@ fn read(r: &mut Reader) -> Option<Config> {
         listen,
         sandbox,
         ram,
-        connections: read_connections(r),
-        in_flight: in_flight::Settings {
-            max_calls: r.number(
-                "in_flight.max_calls",
-                in_flight::Settings::default().max_calls,
-                1..=100_000,
-                "Most calls in flight; further ones are refused with UNAVAILABLE.",
-            ),
-        },
-        deadline: read_deadline(r),
-        idempotency: read_idempotency(r),
-        retry: read_retry(r),
-        attempt: read_attempt(r),
+        connections: keys::connections(r),
+        in_flight: keys::in_flight(r),
+        deadline: keys::deadline(r),
+        idempotency: keys::idempotency(r),
+        retry: keys::retry(r),
+        attempt: keys::attempt(r),
         log: read_log(r),
         stray_variables: Vec::new(),
     };
     Some(config)
-}
-
-/// The store, `None` if there is no word of one. A wrong word is noted as a fault.
-fn read_store(r: &mut Reader) -> Result<Option<Store>, WrongAddress> {
-    // Taken as text first: a wrong address may hold a password, which no fault may show.
-    let text = r.optional::<String>(
-        "store",
-        "a file path, `redis://host:port`, `rediss://host:port` or `:memory:`",
-        "Where the idempotency records live. Replicas share a Redis or Valkey server (`rediss` for TLS; docs/redis.md); \
-         `:memory:` forgets them with the process. With the sandbox the default is `:memory:`; without, there is none.",
-    );
-    let server = ServerKeys::read(r);
-    match text.map(|text| text.parse()).transpose() {
-        Ok(Some(Store::Redis(settings))) => Ok(Some(Store::Redis(server.complete(r, settings)))),
-        Ok(store) => Ok(store),
-        Err(why) => {
-            r.fault(format!(
-                "store (RAM_FACADE_STORE) {why}; or a file path, or `:memory:`"
-            ));
-            Err(why)
-        }
-    }
-}
-
-/// What a server's address leaves open. The keys mean nothing for another store.
-struct ServerKeys {
-    user: Option<String>,
-    password_file: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-}
-
-impl ServerKeys {
-    fn read(r: &mut Reader) -> Self {
-        Self {
-            user: r.optional(
-                "redis.user",
-                "an ACL user",
-                "Who logs in to the Redis or Valkey server. Unset: the one of the URL, or the server's default user.",
-            ),
-            password_file: r.optional(
-                "redis.password_file",
-                "a file path",
-                "File whose first line is the password for the server. Read at start.",
-            ),
-            ca_file: r.optional(
-                "redis.ca_file",
-                "a file path",
-                "File with the certificates (PEM) that may vouch for a `rediss` server. Unset: the system's.",
-            ),
-            connect_timeout: r.millis(
-                "redis.connect_timeout_ms",
-                RedisSettings::CONNECT_TIMEOUT,
-                50..=10_000,
-                "Longest time to open a connection to the server.",
-            ),
-            response_timeout: r.millis(
-                "redis.response_timeout_ms",
-                RedisSettings::RESPONSE_TIMEOUT,
-                50..=10_000,
-                "Longest time the server may take to answer a command.",
-            ),
-        }
-    }
-
-    fn complete(self, r: &mut Reader, settings: RedisSettings) -> RedisSettings {
-        if self.ca_file.is_some() && !settings.address.is_tls() {
-            r.fault("redis.ca_file (RAM_FACADE_REDIS_CA_FILE) is set, but store is no rediss:// URL");
-        }
-        RedisSettings {
-            user: self.user,
-            password_file: self.password_file,
-            ca_file: self.ca_file,
-            connect_timeout: self.connect_timeout,
-            response_timeout: self.response_timeout,
-            ..settings
-        }
-    }
 }
 
 /// Nobody gets in by default, and what is open to everybody is open on loopback only.
@@ -408,174 +321,6 @@ fn read_ram(r: &mut Reader) -> ram::Settings {
     settings
 }
 
-fn read_connections(r: &mut Reader) -> connections::Settings {
-    let default = connections::Settings::default();
-    connections::Settings {
-        max_connections: r.number(
-            "connections.max",
-            default.max_connections,
-            1..=100_000,
-            "Most connections; further ones are closed at once.",
-        ),
-        max_connections_per_ip: r.number(
-            "connections.per_ip",
-            default.max_connections_per_ip,
-            1..=100_000,
-            "Most connections from one address.",
-        ),
-        preface_timeout: r.millis(
-            "connections.preface_timeout_ms",
-            default.preface_timeout,
-            10..=60_000,
-            "How long a new connection may take to begin HTTP/2.",
-        ),
-        max_age: r.seconds(
-            "connections.max_age_s",
-            default.max_age,
-            1..=86_400,
-            "When a connection is asked to end, give or take a tenth, so that clients spread over replicas.",
-        ),
-        max_age_grace: r.seconds(
-            "connections.max_age_grace_s",
-            default.max_age_grace,
-            1..=3_600,
-            "How long calls of such a connection may still take.",
-        ),
-        drain: r.millis(
-            "connections.drain_ms",
-            default.drain,
-            0..=600_000,
-            "How long calls may still take after SIGTERM or SIGINT. Keep it under the supervisor's own limit.",
-        ),
-        ..default
-    }
-}
-
-fn read_deadline(r: &mut Reader) -> deadline::Settings {
-    let default = deadline::Settings::default();
-    let settings = deadline::Settings {
-        default: r.millis(
-            "deadline.default_ms",
-            default.default,
-            100..=600_000,
-            "Deadline of calls that send none.",
-        ),
-        max: r.millis(
-            "deadline.max_ms",
-            default.max,
-            100..=600_000,
-            "Longest deadline; longer ones are shortened to it.",
-        ),
-    };
-    if settings.default > settings.max {
-        r.fault("deadline.default_ms is greater than deadline.max_ms");
-    }
-    settings
-}
-
-fn read_idempotency(r: &mut Reader) -> idempotency::Settings {
-    let default = idempotency::Settings::default();
-    let settings = idempotency::Settings {
-        require_client_token: r.or_default(
-            "idempotency.require_client_token",
-            default.require_client_token,
-            "true or false",
-            "Refuses writes without a client token.",
-        ),
-        lease: r.millis(
-            "idempotency.lease_ms",
-            default.lease,
-            1_000..=60_000,
-            "How long a claim keeps other replicas from sending the same request.",
-        ),
-        ttl: r.seconds(
-            "idempotency.ttl_s",
-            default.ttl,
-            3_600..=604_800,
-            "How long an answer can be replayed.",
-        ),
-        token_memory: r.seconds(
-            "idempotency.token_memory_s",
-            default.token_memory,
-            600..=86_400,
-            "How long RAM remembers a client token. A request is resent only while it surely does.",
-        ),
-        signature_margin: r.seconds(
-            "idempotency.signature_margin_s",
-            default.signature_margin,
-            300..=86_399,
-            "How long a request that was given up can still arrive at RAM. Requests are resent for token_memory_s less \
-             this.",
-        ),
-        marker_tag: r
-            .or_default(
-                "idempotency.marker_tag",
-                default.marker_tag.to_string(),
-                "a tag key that RAM accepts, or nothing",
-                "Key of the tag that every new share carries with the token that RAM sees, so that it can be found when its \
-                 request can no longer be repeated. Empty for no tag.",
-            )
-            .into(),
-        cache_bytes: r.number(
-            "idempotency.cache_bytes",
-            default.cache_bytes,
-            0..=1 << 30,
-            "Memory for answers that are replayed without a look at the store. 0 for none.",
-        ),
-        ..default
-    };
-    if !settings.marker_tag.is_empty()
-        && let Err(rule) = rules::tag_key(&settings.marker_tag)
-    {
-        r.fault(format!(
-            "idempotency.marker_tag (RAM_FACADE_IDEMPOTENCY_MARKER_TAG) {rule}"
-        ));
-    }
-    for (field, fault) in settings.faults() {
-        r.fault(format!("idempotency.{field} {fault}"));
-    }
-    settings
-}
-
-fn read_retry(r: &mut Reader) -> retry::Settings {
-    let default = retry::Settings::default();
-    let attempts = r.number(
-        "retry.max_attempts",
-        default.max_attempts.get(),
-        1..=10,
-        "Most attempts of one call, the first included.",
-    );
-    retry::Settings {
-        max_attempts: NonZeroU32::new(attempts).unwrap_or(default.max_attempts),
-        backoff: r.millis(
-            "retry.backoff_ms",
-            default.backoff,
-            1..=10_000,
-            "Bound of the first wait; it doubles.",
-        ),
-        max_backoff: r.millis(
-            "retry.max_backoff_ms",
-            default.max_backoff,
-            1..=60_000,
-            "Bound of every wait.",
-        ),
-        ..default
-    }
-}
-
-fn read_attempt(r: &mut Reader) -> attempt::Settings {
-    let default = attempt::Settings::default();
-    attempt::Settings {
-        limit: r.millis(
-            "attempt.limit_ms",
-            default.limit,
-            50..=60_000,
-            "Longest one attempt against RAM may take.",
-        ),
-        ..default
-    }
-}
-
 fn read_log(r: &mut Reader) -> telemetry::Settings {
     let default = telemetry::Settings::default();
     let settings = telemetry::Settings {
@@ -636,6 +381,8 @@ pub fn reference() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn config(file: &str) -> Result<Config, Vec<String>> {
