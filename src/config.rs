@@ -381,6 +381,8 @@ pub fn reference() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn config(file: &str) -> Result<Config, Vec<String>> {
