@@ -109,9 +109,7 @@ impl RedisServer {
     }
 
     pub fn signal(&self, signal: &str) {
-        let id = self.child.as_ref().expect("it runs").id().to_string();
-        let status = Command::new("kill").args([signal, &id]).status();
-        assert!(status.expect("kill is part of every system").success());
+        super::send_signal(self.child.as_ref().expect("it runs").id(), signal);
     }
 }
 
