@@ -95,3 +95,41 @@ async fn a_key_file_that_is_open_to_others_is_a_fault_of_the_configuration() {
         assert!(said.contains("has mode 0644") && !said.contains(NEW), "{said}");
     }
 }
+
+#[tokio::test]
+async fn an_operator_reads_and_settles_sealed_records_with_the_key_and_seals_them_again() {
+    const ARN: &str =
+        "arn:aws:ram:us-east-1:111122223333:resource-share/23e76dc0-3bd1-4b21-bf90-80f8d14c5d59";
+    let directory = tempfile::tempdir().unwrap();
+    let (store, keys) = (directory.path().join("records"), directory.path().join("keys"));
+    write_keys(&keys, &[NEW]);
+    let both = [
+        ("store", path(&store)),
+        ("store_key_file", path(&keys)),
+        ("retry.max_attempts", "1"),
+    ];
+    let facade = Facade::with(&both).await;
+    facade.faults(r#"{"rules": [{"operation": "CreateResourceShare", "fault": {"kind": "drop"}}]}"#);
+    facade.create(request(NAME, "token")).await.unwrap_err();
+    facade.server.stop().await;
+    let operate = |verb: &str, more: &[&str]| {
+        let arguments = [&["idempotency", verb, "--store", path(&store)], more].concat();
+        let output = command(&arguments, &[]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let with_key = ["--store-key-file", path(&keys)];
+
+    let blind = operate("list", &[]);
+    let seen = operate("list", &with_key);
+    let settle = [&with_key[..], &["--succeeded-arn", ARN, "--yes", &seen[..8]]].concat();
+    let settled = operate("resolve", &settle);
+
+    assert!(blind.contains("the record is sealed"), "{blind}");
+    assert!(seen.contains("unknown"), "{seen}");
+    assert!(settled.contains("succeeded with"), "{settled}");
+    let bytes = fs::read(&store).unwrap();
+    assert!(!bytes.windows(ARN.len()).any(|window| window == ARN.as_bytes()));
+    let facade = Facade::with(&both).await;
+    assert_eq!(arn(&facade.create(request(NAME, "token")).await.unwrap()), ARN);
+    facade.server.stop().await;
+}
