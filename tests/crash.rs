@@ -38,16 +38,7 @@ impl Setup {
 
     async fn facade(&self) -> (Process, Client) {
         let store = self.dir.path().join("idempotency.sqlite");
-        let arguments = [
-            "serve",
-            "--insecure-no-auth",
-            "--listen",
-            "127.0.0.1:0",
-            "--ram-endpoint",
-            &self.url,
-            "--store",
-            common::path(&store),
-        ];
+        let arguments = common::serve(&self.url, common::path(&store));
         let process = Process::start(&arguments, &[]);
         let client = common::connect(process.address()).await;
         (process, client)
@@ -193,16 +184,7 @@ async fn a_second_process_on_the_same_file_is_refused_with_a_clear_error() {
     let (_facade, _) = setup.facade().await;
     let store = setup.dir.path().join("idempotency.sqlite");
 
-    let arguments = [
-        "serve",
-        "--insecure-no-auth",
-        "--listen",
-        "127.0.0.1:0",
-        "--ram-endpoint",
-        &setup.url,
-        "--store",
-        common::path(&store),
-    ];
+    let arguments = common::serve(&setup.url, common::path(&store));
     let output = common::command(&arguments, &[]).output().unwrap();
 
     assert_eq!(output.status.code(), Some(1));
@@ -219,16 +201,7 @@ async fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     let store = setup.dir.path().join("idempotency.sqlite");
     std::fs::write(&store, "something precious").unwrap();
 
-    let arguments = [
-        "serve",
-        "--insecure-no-auth",
-        "--listen",
-        "127.0.0.1:0",
-        "--ram-endpoint",
-        &setup.url,
-        "--store",
-        common::path(&store),
-    ];
+    let arguments = common::serve(&setup.url, common::path(&store));
     let output = common::command(&arguments, &[]).output().unwrap();
 
     assert_eq!(
@@ -317,16 +290,7 @@ async fn an_execution_that_outlives_its_caller_is_recorded_also_when_the_server_
 async fn an_execution_that_outlives_the_drain_is_cut_by_its_deadline_and_taken_over() {
     let setup = Setup::new();
     let store = setup.dir.path().join("idempotency.sqlite");
-    let arguments = [
-        "serve",
-        "--insecure-no-auth",
-        "--listen",
-        "127.0.0.1:0",
-        "--ram-endpoint",
-        &setup.url,
-        "--store",
-        common::path(&store),
-    ];
+    let arguments = common::serve(&setup.url, common::path(&store));
     let facade = Process::start(&arguments, &[("RAM_FACADE_CONNECTIONS_DRAIN_MS", "4000")]);
     let client = common::connect(facade.address()).await;
     put_faults(

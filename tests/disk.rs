@@ -44,16 +44,7 @@ impl Setup {
 
     fn serve(&self) -> Command {
         let store = self.store();
-        let arguments = [
-            "serve",
-            "--insecure-no-auth",
-            "--listen",
-            "127.0.0.1:0",
-            "--ram-endpoint",
-            &self.url,
-            "--store",
-            common::path(&store),
-        ];
+        let arguments = common::serve(&self.url, common::path(&store));
         common::command(&arguments, &[])
     }
 
@@ -261,16 +252,7 @@ fn the_second_key(bytes: &[u8]) -> usize {
 async fn a_directory_that_is_gone_is_named() {
     let setup = Setup::new();
     let gone = setup.dir.path().join("gone/idempotency.sqlite");
-    let arguments = [
-        "serve",
-        "--insecure-no-auth",
-        "--listen",
-        "127.0.0.1:0",
-        "--ram-endpoint",
-        &setup.url,
-        "--store",
-        common::path(&gone),
-    ];
+    let arguments = common::serve(&setup.url, common::path(&gone));
 
     let output = run(&common::command(&arguments, &[]));
 

@@ -662,16 +662,7 @@ async fn a_ram_that_cannot_be_reached_is_unavailable_and_nothing_was_executed() 
         .unwrap()
         .port();
     let facade = common::Process::start(
-        &[
-            "serve",
-            "--insecure-no-auth",
-            "--listen",
-            "127.0.0.1:0",
-            "--store",
-            ":memory:",
-            "--ram-endpoint",
-            &format!("http://127.0.0.1:{port}"),
-        ],
+        &common::serve(&format!("http://127.0.0.1:{port}"), ":memory:"),
         &[
             ("RAM_FACADE_RAM_ACCOUNT", "111122223333"),
             ("RAM_FACADE_RETRY_BACKOFF_MS", "1"),
@@ -699,16 +690,7 @@ async fn a_facade_without_credentials_says_so_and_never_blames_the_caller() {
     let sandbox = common::Process::start(&["sandbox", "--listen", "127.0.0.1:0"], &[]);
     let url = sandbox.sandbox_url();
     let facade = common::Process::start(
-        &[
-            "serve",
-            "--insecure-no-auth",
-            "--listen",
-            "127.0.0.1:0",
-            "--store",
-            ":memory:",
-            "--ram-endpoint",
-            &url,
-        ],
+        &common::serve(&url, ":memory:"),
         &[
             ("RAM_FACADE_RAM_ACCOUNT", "111122223333"),
             ("AWS_ACCESS_KEY_ID", ""),
@@ -740,16 +722,7 @@ async fn the_sdk_makes_one_request_per_attempt_whatever_the_environment_says() {
     )
     .await;
     let facade = common::Process::start(
-        &[
-            "serve",
-            "--insecure-no-auth",
-            "--listen",
-            "127.0.0.1:0",
-            "--store",
-            ":memory:",
-            "--ram-endpoint",
-            &url,
-        ],
+        &common::serve(&url, ":memory:"),
         &[
             ("AWS_MAX_ATTEMPTS", "5"),
             ("AWS_RETRY_MODE", "adaptive"),
@@ -795,16 +768,7 @@ async fn credentials_that_cannot_be_had_right_now_are_a_reason_to_try_again() {
         .unwrap()
         .port();
     let facade = common::Process::start(
-        &[
-            "serve",
-            "--insecure-no-auth",
-            "--listen",
-            "127.0.0.1:0",
-            "--store",
-            ":memory:",
-            "--ram-endpoint",
-            &sandbox.sandbox_url(),
-        ],
+        &common::serve(&sandbox.sandbox_url(), ":memory:"),
         &[
             ("RAM_FACADE_RAM_ACCOUNT", "111122223333"),
             ("RAM_FACADE_RETRY_MAX_ATTEMPTS", "1"),

@@ -66,16 +66,7 @@ impl World {
     /// Starts a facade that stops at `failpoint`, unless that is empty.
     async fn facade(&self, failpoint: &str) -> (Process, Client) {
         let store = self.store();
-        let arguments = [
-            "serve",
-            "--insecure-no-auth",
-            "--listen",
-            "127.0.0.1:0",
-            "--ram-endpoint",
-            &self.url,
-            "--store",
-            common::path(&store),
-        ];
+        let arguments = common::serve(&self.url, common::path(&store));
         let variables = [
             ("FAILPOINT", failpoint),
             ("RAM_FACADE_RETRY_BACKOFF_MS", "1"),

@@ -40,16 +40,7 @@ impl Setup {
 
     async fn serve(&self) -> (Process, Client) {
         let store = self.store();
-        let arguments = [
-            "serve",
-            "--insecure-no-auth",
-            "--listen",
-            "127.0.0.1:0",
-            "--ram-endpoint",
-            &self.url,
-            "--store",
-            common::path(&store),
-        ];
+        let arguments = common::serve(&self.url, common::path(&store));
         let mut variables = vec![("RAM_FACADE_RETRY_MAX_ATTEMPTS", "1")];
         variables.extend(
             self.key_file

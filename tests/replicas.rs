@@ -61,16 +61,7 @@ impl Setup {
     }
 
     async fn replica_with(&self, store: &str, variables: &[(&str, &str)]) -> Replica {
-        let arguments = [
-            "serve",
-            "--insecure-no-auth",
-            "--listen",
-            "127.0.0.1:0",
-            "--ram-endpoint",
-            &self.url,
-            "--store",
-            store,
-        ];
+        let arguments = common::serve(&self.url, store);
         let mut settings = vec![
             ("RAM_FACADE_IDEMPOTENCY_LEASE_MS", "1000"),
             ("RAM_FACADE_REDIS_RESPONSE_TIMEOUT_MS", "500"),

@@ -232,6 +232,20 @@ impl Drop for Process {
     }
 }
 
+/// The arguments that serve everybody on a free port, before the RAM at `ram` and with this store.
+pub fn serve<'a>(ram: &'a str, store: &'a str) -> [&'a str; 8] {
+    [
+        "serve",
+        "--insecure-no-auth",
+        "--listen",
+        "127.0.0.1:0",
+        "--ram-endpoint",
+        ram,
+        "--store",
+        store,
+    ]
+}
+
 pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ram-facade"));
     command.args(arguments).env_clear();
