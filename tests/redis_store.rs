@@ -362,7 +362,7 @@ async fn tls_is_spoken_to_a_server_that_the_authority_vouches_for_and_to_no_othe
             "-subj",
             "/CN=localhost",
             "-addext",
-            "subjectAltName=DNS:localhost",
+            "subjectAltName=IP:127.0.0.1",
             "-addext",
             "basicConstraints=critical,CA:FALSE",
             "-keyout",
@@ -388,7 +388,7 @@ async fn tls_is_spoken_to_a_server_that_the_authority_vouches_for_and_to_no_othe
         ],
     )
     .await;
-    let settings = Settings::new(format!("rediss://localhost:{port}").parse().unwrap());
+    let settings = Settings::new(format!("rediss://127.0.0.1:{port}").parse().unwrap());
 
     let stranger = refused(&settings).await;
     let known = Settings {
