@@ -115,12 +115,14 @@ pub fn mint() -> String {
     Uuid::new_v4().hyphenated().to_string()
 }
 
-/// Returns what is wrong with a caller's token, if anything: the rule, and what to do.
+/// Returns what is wrong with a caller's token, if anything: the rule, and what to do. An empty one is none, and a fault.
 #[must_use]
 pub fn client_token_fault(token: &str) -> Option<&'static str> {
-    let fits = (1..=64).contains(&token.len());
+    if token.is_empty() || token.len() > 64 {
+        return Some("may have at most 64 characters; a UUID is a good choice");
+    }
     let printable = token.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    (!fits || !printable).then_some("must be 1 to 64 printable ASCII characters; a UUID is a good choice")
+    (!printable).then_some("may have printable ASCII characters only; a UUID is a good choice")
 }
 
 #[cfg(test)]
@@ -228,6 +230,13 @@ mod tests {
         }
         for bad in ["", "a\n", "\u{7f}", "ä", &"x".repeat(65)] {
             assert!(client_token_fault(bad).is_some(), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_more_than_a_fault(text in ".*") {
+            let _ = client_token_fault(&text);
         }
     }
 }

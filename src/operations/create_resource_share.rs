@@ -8,7 +8,7 @@ use tonic_types::FieldViolation;
 
 use crate::{
     failure::Failure,
-    idempotency::{CanonicalWriter, UpstreamToken},
+    idempotency::{CanonicalWriter, UpstreamToken, client_token_fault},
     operation::{Operation, Repeat},
     pb::{
         recognize,
@@ -64,7 +64,9 @@ impl Operation for CreateResourceShare {
             &mut out,
             input.tags.iter().map(|t| (t.key.as_str(), t.value.as_str())),
         );
-        out.check("client_token", &input.client_token, rules::client_token);
+        if let Some(fault) = Self::client_token(input).and_then(client_token_fault) {
+            out.add("client_token", fault);
+        }
         out.check_each("permission_arns", &input.permission_arns, rules::permission_arn);
         out.into_vec()
     }
