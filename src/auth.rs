@@ -1,17 +1,27 @@
 //! Who calls, and what they may do: the traits that the layers use, and their implementations.
 
 pub mod anonymous;
+pub mod peer;
 pub mod policy;
 pub mod static_tokens;
 
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
-use crate::{call::Caller, failure::Failure};
+use crate::{auth::peer::Peer, call::Caller, failure::Failure};
 
-/// Finds out who sent a request, from its headers alone.
+/// What a request comes with that may prove who sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// The other end of its connection. `None` only where there is no connection, in tests.
+    pub peer: Option<&'a Peer>,
+}
+
+/// Finds out who sent a request, from its headers and its connection.
 pub trait Authenticator: Send + Sync + 'static {
-    /// Returns who sent the request with these `headers`.
+    /// Returns who sent the request that comes with this `evidence`.
     ///
     /// # Errors
     /// `CREDENTIALS_MISSING` if there is no credential, `CREDENTIALS_INVALID` if it proves nothing. The message must
@@ -19,5 +29,5 @@ pub trait Authenticator: Send + Sync + 'static {
     ///
     /// # Cancellation
     /// The future is dropped when the caller goes away or its deadline passes.
-    fn authenticate<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Caller, Failure>>;
+    fn authenticate<'a>(&'a self, evidence: Evidence<'a>) -> BoxFuture<'a, Result<Caller, Failure>>;
 }

@@ -1,6 +1,11 @@
 //! One authenticated request on its way through the call ring.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
@@ -10,38 +15,123 @@ use crate::operation::Operation;
 ///
 /// Stable means that it is the same for every session, credential rotation and address of the same workload, because
 /// idempotency keys are private to it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Caller {
+///
+/// Two callers are equal when their names are, whatever else is known about them.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<Identity>);
+
+#[derive(Clone, Debug)]
+struct Identity {
     issuer: Arc<str>,
     subject: Arc<str>,
+    proof: Proof,
+    attributes: BTreeMap<String, Attribute>,
+}
+
+/// What proved a caller's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing did: authentication is off.
+    Nothing,
+    /// A bearer token from a file of hashes.
+    StaticToken,
+    /// A client certificate.
+    Certificate,
+    /// A signed JWT.
+    Jwt,
+}
+
+impl Proof {
+    /// Its name in logs and policies.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::StaticToken => "static-token",
+            Self::Certificate => "certificate",
+            Self::Jwt => "jwt",
+        }
+    }
+}
+
+/// Something that a verifier knows about a caller besides its name, for policies to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// One text, for instance a namespace.
+    Text(String),
+    /// Several, for instance groups.
+    Texts(Vec<String>),
 }
 
 impl Caller {
     /// Names a caller: `issuer` is who vouches for the name, `subject` the name itself.
     #[must_use]
     pub fn new(issuer: impl Into<Arc<str>>, subject: impl Into<Arc<str>>) -> Self {
-        Self {
+        Self(Arc::new(Identity {
             issuer: issuer.into(),
             subject: subject.into(),
-        }
+            proof: Proof::Nothing,
+            attributes: BTreeMap::new(),
+        }))
+    }
+
+    /// Says what proved the name.
+    #[must_use]
+    pub fn proven_by(mut self, proof: Proof) -> Self {
+        Arc::make_mut(&mut self.0).proof = proof;
+        self
+    }
+
+    /// Adds what a verifier knows besides the name.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: Attribute) -> Self {
+        Arc::make_mut(&mut self.0).attributes.insert(name.into(), value);
+        self
     }
 
     /// Who vouches for the name, for instance `static-token`.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        &self.0.issuer
     }
 
     /// The name itself, unique within its issuer.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.subject
+        &self.0.subject
+    }
+
+    /// What proved the name.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        self.0.proof
+    }
+
+    /// What the verifier knows besides the name.
+    #[must_use]
+    pub fn attributes(&self) -> &BTreeMap<String, Attribute> {
+        &self.0.attributes
+    }
+}
+
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        self.issuer() == other.issuer() && self.subject() == other.subject()
+    }
+}
+
+impl Eq for Caller {}
+
+impl Hash for Caller {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.issuer().hash(state);
+        self.subject().hash(state);
     }
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.issuer, self.subject)
+        write!(f, "{}/{}", self.issuer(), self.subject())
     }
 }
 

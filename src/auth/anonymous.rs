@@ -3,9 +3,12 @@
 use std::future::ready;
 
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
 
-use crate::{auth::Authenticator, call::Caller, failure::Failure};
+use crate::{
+    auth::{Authenticator, Evidence},
+    call::Caller,
+    failure::Failure,
+};
 
 /// Takes every request for the same caller, `none/anonymous`, whatever credential it carries.
 #[derive(Clone, Debug)]
@@ -18,20 +21,28 @@ impl Default for Anonymous {
 }
 
 impl Authenticator for Anonymous {
-    fn authenticate<'a>(&'a self, _headers: &'a HeaderMap) -> BoxFuture<'a, Result<Caller, Failure>> {
+    fn authenticate<'a>(&'a self, _evidence: Evidence<'a>) -> BoxFuture<'a, Result<Caller, Failure>> {
         Box::pin(ready(Ok(self.0.clone())))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     #[tokio::test]
     async fn everybody_is_the_same_caller() {
         let anonymous = Anonymous::default();
 
-        let caller = anonymous.authenticate(&HeaderMap::new()).await.unwrap();
+        let caller = anonymous
+            .authenticate(Evidence {
+                headers: &HeaderMap::new(),
+                peer: None,
+            })
+            .await
+            .unwrap();
 
         assert_eq!(caller.to_string(), "none/anonymous");
     }

@@ -18,11 +18,11 @@ use std::{fmt, future::ready, path::PathBuf, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, header};
+use http::header;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, Evidence},
     call::Caller,
     failure::{Failure, Reason},
 };
@@ -87,8 +87,8 @@ impl StaticTokens {
 }
 
 impl Authenticator for StaticTokens {
-    fn authenticate<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Caller, Failure>> {
-        let answer = match headers.get(header::AUTHORIZATION) {
+    fn authenticate<'a>(&'a self, evidence: Evidence<'a>) -> BoxFuture<'a, Result<Caller, Failure>> {
+        let answer = match evidence.headers.get(header::AUTHORIZATION) {
             None => Err(Failure::new(
                 Reason::CredentialsMissing,
                 "the call carries no credential; send `authorization: Bearer <token>`",

@@ -20,11 +20,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, header, request::Parts};
 use tower::{Layer, Service};
 
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, Evidence},
     call::Caller,
     failure::{Failure, Reason},
     layers::wire::{self, Answering, Handler, Request, Response},
@@ -82,7 +82,7 @@ impl<S: Handler> Service<Request> for Authenticate<S> {
         let authenticator = Arc::clone(&self.authenticator);
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
-            match prove(authenticator.as_ref(), &mut head.headers).await {
+            match prove(authenticator.as_ref(), &mut head).await {
                 Ok(caller) => {
                     tracing::Span::current().record("caller", tracing::field::display(&caller));
                     strip(&mut head.headers);
@@ -95,7 +95,8 @@ impl<S: Handler> Service<Request> for Authenticate<S> {
     }
 }
 
-async fn prove(authenticator: &dyn Authenticator, headers: &mut HeaderMap) -> Result<Caller, Failure> {
+async fn prove(authenticator: &dyn Authenticator, head: &mut Parts) -> Result<Caller, Failure> {
+    let headers = &mut head.headers;
     if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
         return Err(Failure::new(
             Reason::CredentialsInvalid,
@@ -106,7 +107,11 @@ async fn prove(authenticator: &dyn Authenticator, headers: &mut HeaderMap) -> Re
     if let Some(credential) = headers.get_mut(header::AUTHORIZATION) {
         credential.set_sensitive(true);
     }
-    authenticator.authenticate(headers).await
+    let evidence = Evidence {
+        headers,
+        peer: head.extensions.get(),
+    };
+    authenticator.authenticate(evidence).await
 }
 
 /// Removes the credential and what only this process or a proxy that it trusts may say.
@@ -144,9 +149,10 @@ mod tests {
     }
 
     impl Authenticator for Scripted {
-        fn authenticate<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Caller, Failure>> {
-            *self.printed.lock().unwrap() = format!("{headers:?}");
-            let good = headers
+        fn authenticate<'a>(&'a self, evidence: Evidence<'a>) -> BoxFuture<'a, Result<Caller, Failure>> {
+            *self.printed.lock().unwrap() = format!("{:?}", evidence.headers);
+            let good = evidence
+                .headers
                 .get(header::AUTHORIZATION)
                 .is_some_and(|value| value == "good");
             Box::pin(async move {

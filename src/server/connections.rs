@@ -18,7 +18,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::ServiceExt;
 
-use crate::layers::wire::Handler;
+use crate::{auth::peer::Peer, layers::wire::Handler};
 
 /// What connections may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ pub async fn serve<S: Handler>(
         let (service, settings, shutdown) = (service.clone(), Arc::clone(&settings), shutdown.clone());
         connections.spawn(async move {
             let _place = place;
-            serve_tcp(stream, service, &settings, shutdown).await;
+            serve_tcp(stream, peer, service, &settings, shutdown).await;
         });
     }
 
@@ -179,25 +179,38 @@ pub async fn serve<S: Handler>(
 /// Makes a TCP connection ready and serves it. A TLS handshake, bounded in time and by `shutdown`, belongs here.
 async fn serve_tcp<S: Handler>(
     stream: TcpStream,
+    address: SocketAddr,
     service: S,
     settings: &Settings,
     shutdown: CancellationToken,
 ) {
     // Answers are small and waited for; an error only means that the peer is gone already.
     let _ = stream.set_nodelay(true);
-    serve_connection(stream, service, settings, shutdown).await;
+    let peer = Peer {
+        address,
+        certificate: None,
+    };
+    serve_connection(stream, peer, service, settings, shutdown).await;
 }
 
 /// Serves HTTP/2 on `io` until the client closes it, it is too old, or `shutdown` is cancelled and its calls are
 /// done.
-async fn serve_connection<IO, S>(io: IO, service: S, settings: &Settings, shutdown: CancellationToken)
-where
+async fn serve_connection<IO, S>(
+    io: IO,
+    peer: Peer,
+    service: S,
+    settings: &Settings,
+    shutdown: CancellationToken,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Handler,
 {
     let io = Greeted::new(io, settings.preface_timeout);
     let has_greeted = Arc::clone(&io.is_complete);
-    let service = service.map_request(|request: Request<Incoming>| request.map(Body::new));
+    let service = service.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        request.map(Body::new)
+    });
     let connection = http2(settings).serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
     let mut connection = pin!(connection);
 

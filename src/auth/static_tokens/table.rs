@@ -5,7 +5,7 @@ use std::fmt;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use thiserror::Error;
 
-use crate::call::Caller;
+use crate::call::{Caller, Proof};
 
 /// Who vouches for the names in the file.
 const ISSUER: &str = "static-token";
@@ -107,7 +107,7 @@ fn parse_line(content: &str) -> Result<(Hash, Caller), String> {
             "the name must be 1 to {MAX_NAME} letters, digits and ._:/@-"
         ));
     }
-    Ok((hash, Caller::new(ISSUER, name)))
+    Ok((hash, Caller::new(ISSUER, name).proven_by(Proof::StaticToken)))
 }
 
 fn parse_hash(text: &str) -> Option<Hash> {

@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -53,13 +53,17 @@ impl Fixture {
     }
 }
 
+fn evidence(headers: &HeaderMap) -> Evidence<'_> {
+    Evidence { headers, peer: None }
+}
+
 fn who(tokens: &StaticTokens, credential: &[u8]) -> Result<String, Failure> {
     let mut headers = HeaderMap::new();
     headers.insert(
         header::AUTHORIZATION,
         HeaderValue::from_bytes(credential).unwrap(),
     );
-    let answer = futures_util::FutureExt::now_or_never(tokens.authenticate(&headers)).unwrap();
+    let answer = futures_util::FutureExt::now_or_never(tokens.authenticate(evidence(&headers))).unwrap();
     answer.map(|caller| caller.to_string())
 }
 
@@ -150,7 +154,10 @@ fn the_hash_of_a_token_is_no_token() {
 async fn no_credential_is_told_what_to_send() {
     let tokens = Fixture::new(&line("good", "alice")).load();
 
-    let failure = tokens.authenticate(&HeaderMap::new()).await.unwrap_err();
+    let failure = tokens
+        .authenticate(evidence(&HeaderMap::new()))
+        .await
+        .unwrap_err();
 
     assert_eq!(failure.why(), Reason::CredentialsMissing);
 }
