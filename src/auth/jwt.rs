@@ -1,8 +1,8 @@
 //! JWT bearer tokens, signed with keys that their issuers publish (RFC 7519, RFC 7515, RFC 7517).
 //!
-//! A file names the issuers that are believed; [`settings`](self) says nothing is believed that is not in it. A token is
-//! read strictly, its key comes from the configured place only, and its algorithm must be one that the issuer uses and
-//! that fits the key. What a token came to is remembered by its hash, as long as its issuer's keys stay what they were.
+//! A file names the issuers that are believed. A token is read strictly, its key comes from the configured place only,
+//! and its algorithm must be one that the issuer uses and that fits the key. What a token came to is remembered by its
+//! hash, as long as its issuer's keys stay what they were.
 //!
 //! `docs/auth.md` says what a token must have. A caller whose token is refused learns no more than that it is; the log
 //! says why at `debug`, without a part of the token.
@@ -269,5 +269,9 @@ impl From<Refused> for Failure {
     }
 }
 
+#[cfg(test)]
+#[path = "../../tests/common/issuer.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the integration tests use the rest")]
+mod issuer;
 #[cfg(test)]
 mod tests;
