@@ -59,3 +59,4 @@ pub mod sandbox;
 pub mod server;
 pub mod stack;
 pub mod telemetry;
+pub mod watch;

@@ -85,8 +85,8 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: "auth",
-        may: &["auth", "call", "operation"],
-        because: "a verifier knows headers and callers",
+        may: &["auth", "call", "operation", "watch"],
+        because: "a verifier knows headers, connections and callers, and may watch a file of its own",
     },
     Rule {
         of: "idempotency",
