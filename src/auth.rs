@@ -1,6 +1,7 @@
 //! Who calls, and what they may do: the traits that the layers use, and their implementations.
 
 pub mod anonymous;
+pub mod certificate;
 pub mod peer;
 pub mod policy;
 pub mod static_tokens;
