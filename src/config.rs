@@ -6,14 +6,16 @@
 mod keys;
 mod reader;
 mod store;
+mod tls;
 
 use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use crate::{
+    auth::certificate,
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
     layers::{attempt, deadline, idempotency, in_flight, retry},
     ram, rules, sandbox,
-    server::connections,
+    server::{connections, tls as server_tls},
     telemetry,
 };
 
@@ -50,7 +52,7 @@ impl FromStr for Store {
 pub enum Authentication {
     /// Bearer tokens whose hashes stand in this file.
     StaticTokens(PathBuf),
-    /// Everybody is the same anonymous caller. Loopback only.
+    /// Nobody has a token. Without [`Config::certificate`] everybody is the same anonymous caller, on loopback only.
     Nobody,
 }
 
@@ -72,6 +74,10 @@ pub struct Config {
     pub sandbox: Option<Sandbox>,
     /// How callers prove who they are.
     pub authentication: Authentication,
+    /// Which client certificates name a caller, if any do.
+    pub certificate: Option<certificate::Settings>,
+    /// TLS, if it is to be spoken.
+    pub tls: Option<server_tls::Settings>,
     /// Where idempotency records live.
     pub store: Store,
     /// File with the keys that seal the records, if they are to be sealed.
@@ -174,11 +180,22 @@ fn read(r: &mut Reader) -> Option<Config> {
         "a file path",
         "File with a line `SHA-256-of-token caller-name` for each bearer token. Reread when it changes and on SIGHUP.",
     );
+    let tls = tls::read(r);
+    let certificate = tls::callers(r, tls.as_ref());
     let sandbox = read_sandbox(r);
     let ram = read_ram(r);
 
     let config = Config {
-        authentication: authentication(r, listen, insecure, tokens, sandbox.is_some()),
+        authentication: authentication(
+            r,
+            listen,
+            insecure,
+            tokens,
+            certificate.is_some(),
+            sandbox.is_some(),
+        ),
+        certificate,
+        tls,
         store: match (store, &sandbox) {
             (Ok(Some(store)), _) => Some(store),
             (Ok(None), Some(_)) => Some(Store::Memory),
@@ -213,6 +230,7 @@ fn authentication(
     listen: SocketAddr,
     insecure: bool,
     tokens: Option<PathBuf>,
+    certificates: bool,
     sandbox: bool,
 ) -> Authentication {
     match tokens {
@@ -221,11 +239,17 @@ fn authentication(
             Authentication::Nobody
         }
         Some(file) => Authentication::StaticTokens(file),
+        None if certificates => {
+            if insecure {
+                r.fault("auth.certificate.* and insecure_no_auth exclude each other; remove one");
+            }
+            Authentication::Nobody
+        }
         None => {
             if !insecure && !sandbox {
                 r.fault(
-                    "no authentication: set auth.tokens_file (RAM_FACADE_AUTH_TOKENS_FILE), or insecure_no_auth \
-                     (--insecure-no-auth) to serve everybody on loopback",
+                    "no authentication: set auth.tokens_file (RAM_FACADE_AUTH_TOKENS_FILE), or auth.certificate.* for \
+                     client certificates, or insecure_no_auth (--insecure-no-auth) to serve everybody on loopback",
                 );
             } else if !listen.ip().is_loopback() {
                 r.fault(format!(
@@ -476,6 +500,67 @@ mod tests {
             .unwrap_err();
 
         assert!(faults[0].contains("rediss://"), "{faults:?}");
+    }
+
+    const FILES: &str = "certificate_file = \"c\"\nkey_file = \"k\"\nclient_ca_file = \"a\"\n";
+
+    #[test]
+    fn a_certificate_that_names_its_caller_is_authentication_enough() {
+        let file = format!(
+            "listen = \"0.0.0.0:1\"\nstore = \":memory:\"\n[tls]\n{FILES}[auth.certificate]\ntrust_domains = \"a, b\""
+        );
+        let config = config(&file).unwrap();
+
+        assert!(config.certificate.is_some());
+        let clients = config.tls.unwrap().clients.unwrap();
+        assert_eq!(clients.presence, server_tls::Presence::Required);
+        assert_eq!(clients.crl_file, None);
+    }
+
+    #[test]
+    fn keys_of_tls_that_miss_another_are_faults() {
+        for (keys, missing) in [
+            ("certificate_file = \"c\"", "tls.key_file is not"),
+            ("key_file = \"k\"", "tls.certificate_file is not"),
+            ("client_ca_file = \"a\"", "tls.certificate_file is not"),
+            (
+                "certificate_file = \"c\"\nkey_file = \"k\"\ncrl_file = \"l\"",
+                "tls.client_ca_file is not",
+            ),
+            (
+                "certificate_file = \"c\"\nkey_file = \"k\"\nclient_certificates = \"optional\"",
+                "tls.client_ca_file is not",
+            ),
+            (
+                &format!("{FILES}client_certificates = \"sometimes\""),
+                "`required` or `optional`",
+            ),
+        ] {
+            let faults = config(&format!("sandbox.enabled = true\n[tls]\n{keys}")).unwrap_err();
+            assert_eq!(faults.len(), 1, "{keys}: {faults:?}");
+            assert!(faults[0].contains(missing), "{keys}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_names_nobody_where_none_is_asked_for() {
+        let without =
+            config("sandbox.enabled = true\nauth.certificate.dns_names = \"a.example\"").unwrap_err();
+        let insecure = config(&format!(
+            "insecure_no_auth = true\nstore = \":memory:\"\nauth.certificate.dns_names = \"a.example\"\n[tls]\n{FILES}"
+        ))
+        .unwrap_err();
+        let wildcard = config(&format!(
+            "store = \":memory:\"\nsandbox.enabled = true\nauth.certificate.dns_names = \"*.example\"\n[tls]\n{FILES}"
+        ))
+        .unwrap_err();
+
+        assert!(without[0].contains("tls.client_ca_file"), "{without:?}");
+        assert!(insecure[0].contains("exclude each other"), "{insecure:?}");
+        assert!(
+            wildcard[0].contains("auth.certificate.dns_names has `*.example`"),
+            "{wildcard:?}"
+        );
     }
 
     #[test]

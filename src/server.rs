@@ -3,6 +3,7 @@
 
 pub mod connections;
 pub mod health;
+pub mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -23,6 +24,7 @@ use crate::{
     auth::{
         Authenticator,
         anonymous::Anonymous,
+        certificate::Certificate,
         policy::EveryCaller,
         static_tokens::{self, LoadError, StaticTokens},
     },
@@ -55,6 +57,7 @@ use crate::{
 };
 
 use connections::Drained;
+use tls::Tls;
 
 /// Largest request message, in bytes, compressed or not: a hundred ARNs, fifty tags and as many principals are a
 /// quarter of it.
@@ -81,6 +84,9 @@ pub enum StartError {
     /// The file of bearer tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] LoadError),
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::LoadError),
     /// The compiled contract cannot be served: a defect of the build.
     #[error("the compiled contract is broken: {0}")]
     Contract(String),
@@ -113,6 +119,19 @@ impl Server {
                 "this environment variable is no key of this program and changes nothing"
             );
         }
+        // Before the listener: nobody connects to a server that cannot say who it is.
+        let stop = CancellationToken::new();
+        let tls = config
+            .tls
+            .clone()
+            .map(|settings| start_tls(settings, &stop))
+            .transpose()?;
+        if tls.is_none() && !config.listen.ip().is_loopback() {
+            tracing::warn!(
+                listen = %config.listen,
+                "no TLS: calls and credentials can be read on their way; set tls.certificate_file, or leave it to a mesh"
+            );
+        }
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|e| StartError::Listen(config.listen, e))?;
@@ -120,7 +139,6 @@ impl Server {
             .local_addr()
             .map_err(|e| StartError::Listen(config.listen, e))?;
 
-        let stop = CancellationToken::new();
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
         let store = open_store(&config).await?;
@@ -129,7 +147,7 @@ impl Server {
             SteadyClock::new(config.idempotency.token_memory),
             stop.clone().cancelled_owned(),
         ));
-        let authenticator = authenticator(&config.authentication, &stop)?;
+        let authenticator = authenticator(&config, &stop)?;
 
         let executions = TaskTracker::new();
         let draining = Draining::default();
@@ -164,7 +182,7 @@ impl Server {
 
         health::set(&health, true).await;
         let drain = config.connections.drain;
-        let serving = connections::serve(listener, ring, config.connections, stop.clone());
+        let serving = connections::serve(listener, tls, ring, config.connections, stop.clone());
         Ok(Self {
             address,
             sandbox,
@@ -242,8 +260,10 @@ pub fn check(config: &Config) -> Vec<String> {
         .store_key_file
         .as_deref()
         .and_then(|path| Keys::load(path).err());
+    let tls = config.tls.clone().and_then(|settings| Tls::load(settings).err());
     tokens
         .into_iter()
+        .chain(tls.map(|e| chain(&e)))
         .chain(store)
         .chain(keys.map(|e| chain(&e)))
         .collect()
@@ -278,12 +298,22 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     })
 }
 
-fn authenticator(
-    how: &Authentication,
-    stop: &CancellationToken,
-) -> Result<Arc<dyn Authenticator>, StartError> {
-    match how {
-        Authentication::StaticTokens(path) => {
+/// Reads the files of TLS, and watches them until `stop`.
+fn start_tls(settings: tls::Settings, stop: &CancellationToken) -> Result<Arc<Tls>, StartError> {
+    let tls = Arc::new(Tls::load(settings)?);
+    let watching = Arc::clone(&tls).watch(stop.clone());
+    tokio::spawn(async move {
+        if let Err(error) = watching.await {
+            tracing::error!(%error, "the files of TLS are not watched: changes need a restart");
+        }
+    });
+    Ok(tls)
+}
+
+fn authenticator(config: &Config, stop: &CancellationToken) -> Result<Arc<dyn Authenticator>, StartError> {
+    match (&config.authentication, &config.certificate) {
+        // Tokens alone decide where there is a file of them, whatever certificate the connection has.
+        (Authentication::StaticTokens(path), _) => {
             let settings = static_tokens::Settings::new(path);
             let tokens = Arc::new(StaticTokens::load(settings.path)?);
             let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
@@ -294,7 +324,8 @@ fn authenticator(
             });
             Ok(tokens)
         }
-        Authentication::Nobody => {
+        (Authentication::Nobody, Some(settings)) => Ok(Arc::new(Certificate::new(settings.clone()))),
+        (Authentication::Nobody, None) => {
             tracing::warn!("no authentication: every process on this machine may call as `none/anonymous`");
             Ok(Arc::new(Anonymous::default()))
         }

@@ -42,6 +42,7 @@ const RULES: &[Rule] = &[
     Rule {
         of: "config",
         may: &[
+            "auth",
             "config",
             "idempotency",
             "layers",
