@@ -797,10 +797,10 @@ async fn the_probe_speaks_tls_and_shows_a_certificate_where_one_is_required() {
         ((Some(0), String::new()), (Some(0), String::new()))
     );
     for ((code, text), part) in [
-        (nobody, "CertificateRequired"),
+        (nobody, "--certificate-file"),
         (wrong_name, "other.test"),
         (wrong_authority, "UnknownIssuer"),
-        (plaintext, &address),
+        (plaintext, "--ca-file"),
     ] {
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains(part), "`{part}` is missing from: {text}");

@@ -1,6 +1,6 @@
 //! Health: what probes are told, and a probe of our own.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{error::Error as _, io, net::SocketAddr, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -57,12 +57,20 @@ pub async fn ask(address: SocketAddr, tls: Option<&probe::Settings>, service: &s
         }
         None => endpoint.connect().await,
     };
-    check(connected, service)
+    let hint = match tls {
+        // TLS 1.3 tells a client without a certificate only when it believes to be connected.
+        Some(tls) if tls.identity.is_none() => {
+            "; if the server requires a certificate, say --certificate-file"
+        }
+        None => "; if the server speaks TLS, say --ca-file",
+        Some(_) => "",
+    };
+    check(connected, service, hint)
         .await
         .map_err(|why| format!("{address}: {why}"))
 }
 
-async fn check(connected: Result<Channel, Error>, service: &str) -> Result<(), String> {
+async fn check(connected: Result<Channel, Error>, service: &str, hint: &str) -> Result<(), String> {
     let channel = connected.map_err(|e| format!("no connection: {}", chain(&e)))?;
     let request = HealthCheckRequest {
         service: service.to_owned(),
@@ -70,7 +78,10 @@ async fn check(connected: Result<Channel, Error>, service: &str) -> Result<(), S
     let answer = HealthClient::new(channel)
         .check(request)
         .await
-        .map_err(|e| chain(&e))?;
+        .map_err(|status| match status.source() {
+            Some(_lost) => format!("{}{hint}", status.message()),
+            None => status.message().to_owned(),
+        })?;
     match answer.into_inner().status() {
         health_check_response::ServingStatus::Serving => Ok(()),
         other => Err(format!("answers {}", other.as_str_name())),
