@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!  server::connections   accepts, bounds and ages connections; drains
+//!  server::tls           shakes hands, rereads its files, watches over client certificates
 //!  ── the HTTP ring: headers only, every method; composed in server ──────────────────────────────
 //!  layers::request_id    names the request
 //!  layers::trace         one span, one line in the log

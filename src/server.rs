@@ -121,11 +121,7 @@ impl Server {
         }
         // Before the listener: nobody connects to a server that cannot say who it is.
         let stop = CancellationToken::new();
-        let tls = config
-            .tls
-            .clone()
-            .map(|settings| start_tls(settings, &stop))
-            .transpose()?;
+        let tls = config.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         if tls.is_none() && !config.listen.ip().is_loopback() {
             tracing::warn!(
                 listen = %config.listen,
@@ -180,6 +176,9 @@ impl Server {
             .layer(ExplainLayer)
             .service(routes);
 
+        if let Some(tls) = &tls {
+            watch(tls, &stop);
+        }
         health::set(&health, true).await;
         let drain = config.connections.drain;
         let serving = connections::serve(listener, tls, ring, config.connections, stop.clone());
@@ -298,16 +297,14 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     })
 }
 
-/// Reads the files of TLS, and watches them until `stop`.
-fn start_tls(settings: tls::Settings, stop: &CancellationToken) -> Result<Arc<Tls>, StartError> {
-    let tls = Arc::new(Tls::load(settings)?);
-    let watching = Arc::clone(&tls).watch(stop.clone());
+/// Takes the files of TLS over when they change, until `stop`.
+fn watch(tls: &Arc<Tls>, stop: &CancellationToken) {
+    let watching = Arc::clone(tls).watch(stop.clone());
     tokio::spawn(async move {
         if let Err(error) = watching.await {
             tracing::error!(%error, "the files of TLS are not watched: changes need a restart");
         }
     });
-    Ok(tls)
 }
 
 fn authenticator(config: &Config, stop: &CancellationToken) -> Result<Arc<dyn Authenticator>, StartError> {

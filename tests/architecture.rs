@@ -124,6 +124,16 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
         "one place turns the SDK's answers into ours",
     ),
     ("aws_sdk_sts", &["ram"], "the account is asked for once"),
+    (
+        "tokio_rustls",
+        &["server"],
+        "the accept loop and its probe speak TLS; verifiers see what it proved",
+    ),
+    (
+        "webpki",
+        &["server/tls", "auth/certificate"],
+        "one module says whether a certificate is good, one whom it names",
+    ),
     ("rusqlite", &["idempotency/sqlite"], "a store is one file"),
     ("redis", &["idempotency/redis"], "a store is one file"),
     (

@@ -132,6 +132,41 @@ async fn a_client_with_a_certificate_is_served_over_tls() {
 }
 
 #[tokio::test]
+async fn tls_1_2_is_the_oldest_that_is_spoken() {
+    let fixture = Fixture::start().await;
+    let alice = fixture.client(&[ALICE]);
+    let old = |identity| {
+        let versions = &[&rustls::version::TLS12];
+        Dial::of(versions, fixture.server.address(), &fixture.public, identity)
+    };
+
+    list(&mut old(Some(&alice)).client().await.unwrap())
+        .await
+        .unwrap();
+    let nobody = old(None).refusal().await;
+    assert!(
+        nobody.contains("CertificateRequired") || nobody.contains("HandshakeFailure"),
+        "{nobody}"
+    );
+}
+
+#[tokio::test]
+async fn no_session_is_resumed_past_the_look_at_a_certificate() {
+    let fixture = Fixture::start().await;
+    let alice = fixture.client(&[ALICE]);
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        // Its clients share what they remember of sessions.
+        let dial = Dial::of(versions, fixture.server.address(), &fixture.public, Some(&alice));
+        list(&mut dial.client().await.unwrap()).await.unwrap();
+
+        let again = dial.stream().await.unwrap();
+
+        let kind = again.get_ref().1.handshake_kind();
+        assert_eq!(kind, Some(rustls::HandshakeKind::Full), "{versions:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_asks_for_no_certificates_encrypts_all_the_same() {
     let files = Files::new();
     let public = Authority::new("public");
@@ -212,7 +247,8 @@ async fn an_expired_list_of_revoked_certificates_refuses_every_client() {
 
 #[tokio::test]
 async fn a_client_that_offers_no_http2_is_closed() {
-    let fixture = Fixture::start().await;
+    // So that it is not the silence which ends the connection.
+    let fixture = Fixture::with(&[("connections.preface_timeout_ms", "60000")]).await;
     let alice = fixture.client(&[ALICE]);
 
     let http1 = fixture.dial(Some(&alice)).offers(&[b"http/1.1"]).refusal().await;

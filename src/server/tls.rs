@@ -34,6 +34,7 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
+    pki_types::UnixTime,
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
@@ -49,6 +50,7 @@ pub(super) use self::client::Client;
 pub use self::files::LoadError;
 use self::{files::Material, refusals::Refusals};
 use crate::{
+    clock::wall_now,
     failure::chain,
     watch::{Reading, files},
 };
@@ -130,6 +132,11 @@ impl Loaded {
             key,
             clients,
         } = Material::read(settings)?;
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(wall_now()));
+        if let Some(complaint) = files::complaint(&chain, now) {
+            let file = settings.certificate_file.display();
+            tracing::warn!(%file, "no client will believe the server's certificate: {complaint}");
+        }
         let clients = clients.map(|clients| clients.verifier()).transpose()?;
         let verifier = clients
             .clone()

@@ -214,12 +214,22 @@ pub struct Dial {
 impl Dial {
     /// Believes `authority`, and shows `identity` if it has one.
     pub fn new(address: SocketAddr, authority: &Authority, identity: Option<&Identity>) -> Self {
+        Self::of(rustls::ALL_VERSIONS, address, authority, identity)
+    }
+
+    /// As [`new`](Self::new), of these versions of TLS.
+    pub fn of(
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        address: SocketAddr,
+        authority: &Authority,
+        identity: Option<&Identity>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("it is PEM");
         roots.add(root).expect("it is an authority");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("the provider knows them")
             .with_root_certificates(roots);
         let mut config = match identity {

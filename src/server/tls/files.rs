@@ -11,12 +11,12 @@ use std::{
 use rustls::{
     Error, InconsistentKeys, RootCertStore,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime, pem::PemObject},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use webpki::BorrowedCertRevocationList;
+use webpki::{BorrowedCertRevocationList, EndEntityCert, KeyUsage};
 use zeroize::Zeroizing;
 
 use super::{Clients, Presence, Settings};
@@ -242,6 +242,32 @@ fn lists(
     }
 }
 
+/// What keeps clients from believing the server's certificate whatever authorities they know, if anything does. No reason
+/// not to serve: the clock may be what is wrong.
+pub(super) fn complaint(chain: &[CertificateDer<'_>], now: UnixTime) -> Option<&'static str> {
+    let (leaf, others) = chain.split_first()?;
+    let certificate = EndEntityCert::try_from(leaf).ok()?;
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+    // Nobody's roots are known here: what it says before it looks for one counts.
+    let verified = certificate.verify_for_usage(
+        algorithms.all,
+        &[],
+        others,
+        now,
+        KeyUsage::server_auth(),
+        None,
+        None,
+    );
+    match verified.err()? {
+        webpki::Error::CertExpired { .. } => Some("it has expired"),
+        webpki::Error::CertNotValidYet { .. } => Some("it is not valid yet"),
+        webpki::Error::RequiredEkuNotFoundContext(_) => {
+            Some("its extended key usage is not that of a server")
+        }
+        _ => None,
+    }
+}
+
 /// Reads a file; the key's only if others cannot.
 pub(super) fn read(key: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
     let failed = |source| LoadError::Read {
@@ -310,4 +336,41 @@ pub(super) fn private_key(
         path: path.to_owned(),
         block: "PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// Good for the 1st to the 9th of January 1970.
+    fn certificate(usage: ExtendedKeyUsagePurpose) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(1970, 1, 1);
+        params.not_after = date_time_ymd(1970, 1, 9);
+        params.extended_key_usages = vec![usage];
+        let signed = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        signed.der().clone()
+    }
+
+    #[test]
+    fn a_certificate_that_no_client_will_believe_is_complained_about() {
+        let complaint = |usage, day: u64| {
+            let now = UnixTime::since_unix_epoch(Duration::from_secs((day - 1) * 86_400));
+            complaint(&[certificate(usage)], now)
+        };
+
+        assert_eq!(complaint(ExtendedKeyUsagePurpose::ServerAuth, 5), None);
+        assert_eq!(
+            complaint(ExtendedKeyUsagePurpose::ServerAuth, 11),
+            Some("it has expired")
+        );
+        assert_eq!(
+            complaint(ExtendedKeyUsagePurpose::ClientAuth, 5),
+            Some("its extended key usage is not that of a server")
+        );
+    }
 }
