@@ -2,6 +2,7 @@
 
 pub mod anonymous;
 mod bearer;
+pub mod certificate;
 pub mod jwt;
 pub mod one_of;
 pub mod peer;

@@ -19,7 +19,7 @@ use crate::{
     failure::chain,
     operator::{Name, Records, Refused, State, Verdict},
     sandbox::{FaultPlan, Sandbox, Settings},
-    server::{self, Server, StartError, connections::Drained, health},
+    server::{self, Server, StartError, connections::Drained, health, tls::probe},
     telemetry,
 };
 
@@ -154,7 +154,7 @@ impl Which {
         let caller = self.caller.unwrap_or_default();
         let named = match &self.issuer {
             Some(issuer) => (issuer.as_str(), caller.as_str()),
-            None => caller.split_once('/').unwrap_or(("static-token", &caller)),
+            None => issuer_and_subject(&caller),
         };
         Name::intent(
             named,
@@ -166,6 +166,20 @@ impl Which {
             self.operation,
             client_token,
         )
+    }
+}
+
+/// Takes a caller apart as the log prints it. A SPIFFE id's issuer is its trust domain, which has slashes of its own.
+fn issuer_and_subject(caller: &str) -> (&str, &str) {
+    let trust_domain = caller
+        .strip_prefix("spiffe://")
+        .and_then(|rest| rest.split_once('/'));
+    match trust_domain {
+        Some((_, path)) => (
+            caller.get(..caller.len() - path.len() - 1).unwrap_or_default(),
+            path,
+        ),
+        None => caller.split_once('/').unwrap_or(("static-token", caller)),
     }
 }
 
@@ -230,6 +244,28 @@ struct Health {
     /// The service to ask for; empty asks for the server.
     #[arg(long, value_name = "NAME", default_value = "")]
     service: String,
+    /// Speak TLS, and believe the authorities in this file (PEM).
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// The name that the server's certificate must have [default: the IP address].
+    #[arg(long, value_name = "NAME", requires = "ca_file")]
+    server_name: Option<String>,
+    /// Own certificate (PEM), for a server that requires one.
+    #[arg(long, value_name = "FILE", requires_all = ["ca_file", "key_file"])]
+    certificate_file: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "certificate_file")]
+    key_file: Option<PathBuf>,
+}
+
+impl Health {
+    fn tls(&self) -> Option<probe::Settings> {
+        Some(probe::Settings {
+            ca_file: self.ca_file.clone()?,
+            server_name: self.server_name.clone(),
+            identity: self.certificate_file.clone().zip(self.key_file.clone()),
+        })
+    }
 }
 
 /// Why a command ends with an exit code other than 0.
@@ -260,7 +296,9 @@ impl From<Refused> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) | StartError::Keys(_) => Self::Usage(vec![chain(&error)]),
+            StartError::Tokens(_) | StartError::Issuers(_) | StartError::Keys(_) | StartError::Tls(_) => {
+                Self::Usage(vec![chain(&error)])
+            }
             StartError::SharedStore(ref why) if why.is_in_the_settings() => Self::Usage(vec![chain(&error)]),
             StartError::Listen(..)
             | StartError::Ram(_)
@@ -323,7 +361,7 @@ async fn run(command: Command) -> Result<(), End> {
             Ok(())
         }
         Command::Healthcheck(flags) => {
-            health::ask(flags.address, &flags.service)
+            health::ask(flags.address, flags.tls().as_ref(), &flags.service)
                 .await
                 .map_err(End::Failed)?;
             say("SERVING");
@@ -493,5 +531,20 @@ impl StopSignals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_taken_apart_as_the_log_prints_it() {
+        assert_eq!(issuer_and_subject("alice"), ("static-token", "alice"));
+        assert_eq!(issuer_and_subject("dns-san/a.example"), ("dns-san", "a.example"));
+        assert_eq!(
+            issuer_and_subject("spiffe://td/ns/a/sa/b"),
+            ("spiffe://td", "ns/a/sa/b")
+        );
     }
 }

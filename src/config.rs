@@ -6,14 +6,16 @@
 mod keys;
 mod reader;
 mod store;
+mod tls;
 
 use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use crate::{
+    auth::certificate,
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
     layers::{attempt, deadline, idempotency, in_flight, limit_caller, retry},
     ram, rules, sandbox,
-    server::connections,
+    server::{connections, tls as server_tls},
     telemetry,
 };
 
@@ -52,6 +54,8 @@ pub struct Authentication {
     pub tokens_file: Option<PathBuf>,
     /// JWT bearer tokens of the issuers in this file.
     pub issuers_file: Option<PathBuf>,
+    /// Client certificates with these names.
+    pub certificate: Option<certificate::Settings>,
 }
 
 impl Authentication {
@@ -80,6 +84,8 @@ pub struct Config {
     pub sandbox: Option<Sandbox>,
     /// How callers prove who they are.
     pub authentication: Authentication,
+    /// TLS, if it is to be spoken.
+    pub tls: Option<server_tls::Settings>,
     /// Where idempotency records live.
     pub store: Store,
     /// File with the keys that seal the records, if they are to be sealed.
@@ -179,6 +185,7 @@ fn read(r: &mut Reader) -> Option<Config> {
         "true or false",
         "Serves everybody, on loopback addresses only.",
     );
+    let tls = tls::read(r);
     let proofs = Authentication {
         tokens_file: r.optional(
             "auth.tokens_file",
@@ -191,12 +198,14 @@ fn read(r: &mut Reader) -> Option<Config> {
             "File (TOML) with an [[issuer]] for each issuer of JWT bearer tokens that are accepted; docs/auth.md. Read \
              at start.",
         ),
+        certificate: tls::callers(r, tls.as_ref()),
     };
     let sandbox = read_sandbox(r);
     let ram = read_ram(r);
 
     let config = Config {
         authentication: authentication(r, listen, insecure, proofs, sandbox.is_some()),
+        tls,
         store: match (store, &sandbox) {
             (Ok(Some(store)), _) => Some(store),
             (Ok(None), Some(_)) => Some(Store::Memory),
@@ -240,13 +249,14 @@ fn authentication(
         }
     } else if !insecure && !sandbox {
         r.fault(
-            "no authentication: set auth.tokens_file (RAM_FACADE_AUTH_TOKENS_FILE) or auth.issuers_file \
-             (RAM_FACADE_AUTH_ISSUERS_FILE), or insecure_no_auth (--insecure-no-auth) to serve everybody on loopback",
+            "no authentication: set auth.tokens_file (RAM_FACADE_AUTH_TOKENS_FILE), auth.issuers_file \
+             (RAM_FACADE_AUTH_ISSUERS_FILE) or auth.certificate.* for client certificates, or insecure_no_auth \
+             (--insecure-no-auth) to serve everybody on loopback",
         );
     } else if !listen.ip().is_loopback() {
         r.fault(format!(
             "listen (RAM_FACADE_LISTEN) is `{listen}`, but without authentication only loopback addresses are served; \
-             set auth.tokens_file or auth.issuers_file, or listen on 127.0.0.1"
+             set one of the keys auth.*, or listen on 127.0.0.1"
         ));
     }
     proofs
@@ -434,10 +444,12 @@ mod tests {
 
     #[test]
     fn several_verifiers_may_stand_together_and_none_beside_insecure_no_auth() {
-        let both = "store = \":memory:\"\nlisten = \"0.0.0.0:1\"\n[auth]\ntokens_file = \"t\"\nissuers_file = \"i\"";
+        let both =
+            "store = \":memory:\"\nlisten = \"0.0.0.0:1\"\n[auth]\ntokens_file = \"t\"\nissuers_file = \"i\"";
         let expected = Authentication {
             tokens_file: Some("t".into()),
             issuers_file: Some("i".into()),
+            certificate: None,
         };
 
         assert_eq!(config(both).unwrap().authentication, expected);
@@ -507,6 +519,67 @@ mod tests {
             .unwrap_err();
 
         assert!(faults[0].contains("rediss://"), "{faults:?}");
+    }
+
+    const FILES: &str = "certificate_file = \"c\"\nkey_file = \"k\"\nclient_ca_file = \"a\"\n";
+
+    #[test]
+    fn a_certificate_that_names_its_caller_is_authentication_enough() {
+        let file = format!(
+            "listen = \"0.0.0.0:1\"\nstore = \":memory:\"\n[tls]\n{FILES}[auth.certificate]\ntrust_domains = \"a, b\""
+        );
+        let config = config(&file).unwrap();
+
+        assert!(config.authentication.certificate.is_some());
+        let clients = config.tls.unwrap().clients.unwrap();
+        assert_eq!(clients.presence, server_tls::Presence::Required);
+        assert_eq!(clients.crl_file, None);
+    }
+
+    #[test]
+    fn keys_of_tls_that_miss_another_are_faults() {
+        for (keys, missing) in [
+            ("certificate_file = \"c\"", "tls.key_file is not"),
+            ("key_file = \"k\"", "tls.certificate_file is not"),
+            ("client_ca_file = \"a\"", "tls.certificate_file is not"),
+            (
+                "certificate_file = \"c\"\nkey_file = \"k\"\ncrl_file = \"l\"",
+                "tls.client_ca_file is not",
+            ),
+            (
+                "certificate_file = \"c\"\nkey_file = \"k\"\nclient_certificates = \"optional\"",
+                "tls.client_ca_file is not",
+            ),
+            (
+                &format!("{FILES}client_certificates = \"sometimes\""),
+                "`required` or `optional`",
+            ),
+        ] {
+            let faults = config(&format!("sandbox.enabled = true\n[tls]\n{keys}")).unwrap_err();
+            assert_eq!(faults.len(), 1, "{keys}: {faults:?}");
+            assert!(faults[0].contains(missing), "{keys}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_names_nobody_where_none_is_asked_for() {
+        let without =
+            config("sandbox.enabled = true\nauth.certificate.dns_names = \"a.example\"").unwrap_err();
+        let insecure = config(&format!(
+            "insecure_no_auth = true\nstore = \":memory:\"\nauth.certificate.dns_names = \"a.example\"\n[tls]\n{FILES}"
+        ))
+        .unwrap_err();
+        let wildcard = config(&format!(
+            "store = \":memory:\"\nsandbox.enabled = true\nauth.certificate.dns_names = \"*.example\"\n[tls]\n{FILES}"
+        ))
+        .unwrap_err();
+
+        assert!(without[0].contains("tls.client_ca_file"), "{without:?}");
+        assert!(insecure[0].contains("exclude each other"), "{insecure:?}");
+        assert!(
+            wildcard[0].contains("auth.certificate.dns_names has `*.example`"),
+            "{wildcard:?}"
+        );
     }
 
     #[test]

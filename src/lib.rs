@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!  server::connections   accepts, bounds and ages connections; drains
+//!  server::tls           shakes hands, rereads its files, watches over client certificates
 //!  ── the HTTP ring: headers only, every method; composed in server ──────────────────────────────
 //!  layers::request_id    names the request
 //!  layers::trace         one span, one line in the log
@@ -60,3 +61,4 @@ pub mod sandbox;
 pub mod server;
 pub mod stack;
 pub mod telemetry;
+pub mod watch;

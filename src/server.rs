@@ -3,6 +3,7 @@
 
 pub mod connections;
 pub mod health;
+pub mod tls;
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
@@ -23,6 +24,7 @@ use crate::{
     auth::{
         Authenticator,
         anonymous::Anonymous,
+        certificate::Certificate,
         jwt::{self, Jwt},
         one_of::OneOf,
         policy::EveryCaller,
@@ -58,6 +60,7 @@ use crate::{
 };
 
 use connections::Drained;
+use tls::Tls;
 
 /// Largest request message, in bytes, compressed or not: a hundred ARNs, fifty tags and as many principals are a
 /// quarter of it.
@@ -87,6 +90,9 @@ pub enum StartError {
     /// The issuers of JWT bearer tokens cannot be used.
     #[error(transparent)]
     Issuers(#[from] jwt::LoadError),
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::LoadError),
     /// The compiled contract cannot be served: a defect of the build.
     #[error("the compiled contract is broken: {0}")]
     Contract(String),
@@ -120,6 +126,15 @@ impl Server {
                 "this environment variable is no key of this program and changes nothing"
             );
         }
+        // Before the listener: nobody connects to a server that cannot say who it is.
+        let stop = CancellationToken::new();
+        let tls = config.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+        if tls.is_none() && !config.listen.ip().is_loopback() {
+            tracing::warn!(
+                listen = %config.listen,
+                "no TLS: calls and credentials can be read on their way; set tls.certificate_file, or leave it to a mesh"
+            );
+        }
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|e| StartError::Listen(config.listen, e))?;
@@ -127,7 +142,6 @@ impl Server {
             .local_addr()
             .map_err(|e| StartError::Listen(config.listen, e))?;
 
-        let stop = CancellationToken::new();
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
         let store = open_store(&config).await?;
@@ -174,6 +188,9 @@ impl Server {
             .layer(ExplainLayer)
             .service(routes);
 
+        if let Some(tls) = &tls {
+            watch(tls, &stop);
+        }
         health::serving(&health, issuers.is_none()).await;
         let becoming_ready = issuers.map(|issuers| {
             let health = health.clone();
@@ -183,7 +200,7 @@ impl Server {
             })
         });
         let drain = config.connections.drain;
-        let serving = connections::serve(listener, ring, config.connections, stop.clone());
+        let serving = connections::serve(listener, tls, ring, config.connections, stop.clone());
         Ok(Self {
             address,
             sandbox,
@@ -258,8 +275,11 @@ pub fn check(config: &Config) -> Vec<String> {
     let config::Authentication {
         tokens_file,
         issuers_file,
+        certificate: _,
     } = &config.authentication;
-    let tokens = tokens_file.as_ref().and_then(|path| StaticTokens::load(path).err());
+    let tokens = tokens_file
+        .as_ref()
+        .and_then(|path| StaticTokens::load(path).err());
     let issuers = issuers_file.as_ref().and_then(|path| Jwt::load(path).err());
     let store = match &config.store {
         config::Store::Redis(settings) => RedisStore::check(settings).err().map(|e| chain(&e)),
@@ -269,10 +289,12 @@ pub fn check(config: &Config) -> Vec<String> {
         .store_key_file
         .as_deref()
         .and_then(|path| Keys::load(path).err());
+    let tls = config.tls.clone().and_then(|settings| Tls::load(settings).err());
     let tokens = tokens.map(|e| chain(&e));
     tokens
         .into_iter()
         .chain(issuers.map(|e| chain(&e)))
+        .chain(tls.map(|e| chain(&e)))
         .chain(store)
         .chain(keys.map(|e| chain(&e)))
         .collect()
@@ -307,6 +329,16 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     })
 }
 
+/// Takes the files of TLS over when they change, until `stop`.
+fn watch(tls: &Arc<Tls>, stop: &CancellationToken) {
+    let watching = Arc::clone(tls).watch(stop.clone());
+    tokio::spawn(async move {
+        if let Err(error) = watching.await {
+            tracing::error!(%error, "the files of TLS are not watched: changes need a restart");
+        }
+    });
+}
+
 /// Who finds out who calls, and what of it has to get ready first.
 struct Authentication {
     authenticator: Arc<dyn Authenticator>,
@@ -334,6 +366,9 @@ fn authentication(
         jwt.keep_current(stop);
         verifiers.jwt = Some(Arc::clone(&jwt) as Arc<dyn Authenticator>);
         issuers = Some(jwt);
+    }
+    if let Some(settings) = &how.certificate {
+        verifiers.certificate = Some(Arc::new(Certificate::new(settings.clone())));
     }
     Ok(Authentication {
         authenticator: Arc::new(verifiers),

@@ -42,6 +42,7 @@ const RULES: &[Rule] = &[
     Rule {
         of: "config",
         may: &[
+            "auth",
             "config",
             "idempotency",
             "layers",
@@ -85,8 +86,8 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: "auth",
-        may: &["auth", "call", "operation"],
-        because: "a verifier knows headers and callers",
+        may: &["auth", "call", "operation", "watch"],
+        because: "a verifier knows headers, connections and callers, and may watch a file of its own",
     },
     Rule {
         of: "idempotency",
@@ -137,6 +138,16 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
         "governor",
         &["layers/limit_caller"],
         "one place counts what callers ask for",
+    ),
+    (
+        "tokio_rustls",
+        &["server"],
+        "the accept loop and its probe speak TLS; verifiers see what it proved",
+    ),
+    (
+        "webpki",
+        &["server/tls", "auth/certificate"],
+        "one module says whether a certificate is good, one whom it names",
     ),
     ("rusqlite", &["idempotency/sqlite"], "a store is one file"),
     ("redis", &["idempotency/redis"], "a store is one file"),

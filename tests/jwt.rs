@@ -94,7 +94,7 @@ impl Served {
     }
 
     async fn is_ready(&self) -> bool {
-        health::ask(self.facade.server.address(), "").await.is_ok()
+        health::ask(self.facade.server.address(), None, "").await.is_ok()
     }
 }
 
@@ -110,7 +110,8 @@ fn issuers_file(directory: &TempDir, lines: &str) -> PathBuf {
 
 /// Lists resource types, which changes nothing, under this `authorization`.
 async fn list(raw: &Raw, authorization: Option<&str>) -> Answer {
-    let mut request = raw::request().uri("http://localhost/ramfacade.v1.ResourceShareService/ListResourceTypes");
+    let mut request =
+        raw::request().uri("http://localhost/ramfacade.v1.ResourceShareService/ListResourceTypes");
     if let Some(value) = authorization {
         request = request.header("authorization", value);
     }
@@ -131,7 +132,11 @@ async fn bearer(raw: &Raw, token: &str) -> String {
 
 #[tokio::test]
 async fn each_bad_token_is_refused_in_one_text_and_each_good_one_accepted() {
-    let (rsa, ec, ed) = (SigningKey::rsa("rsa"), SigningKey::p256("ec"), SigningKey::ed25519("ed"));
+    let (rsa, ec, ed) = (
+        SigningKey::rsa("rsa"),
+        SigningKey::p256("ec"),
+        SigningKey::ed25519("ed"),
+    );
     let stranger = SigningKey::p256("ec");
     let served = Served::start(Play::Body(jwks(&[&rsa, &ec, &ed]))).await;
     let raw = served.raw().await;
@@ -147,77 +152,233 @@ async fn each_bad_token_is_refused_in_one_text_and_each_good_one_accepted() {
     let token = ec.token(&claims());
     let (signed, signature) = token.rsplit_once('.').expect("three parts");
     let evil = served.issuer.url();
-    let many: Vec<_> = (0..200).map(|n| format!("audience-{n}")).chain(["ram-facade".to_owned()]).collect();
+    let many: Vec<_> = (0..200)
+        .map(|n| format!("audience-{n}"))
+        .chain(["ram-facade".to_owned()])
+        .collect();
 
     let mut cases: Vec<(&str, String, &str)> = vec![
         ("RSA", rsa.token(&claims()), "OK"),
         ("EC", token.clone(), "OK"),
         ("Ed25519", ed.token(&claims()), "OK"),
-        ("98 alg none", format!("{}.", ec.sign(r#"{"alg":"none"}"#, &good).rsplit_once('.').unwrap().0), "INVALID"),
-        ("98 alg none with a signature", ec.sign(r#"{"alg":"none","kid":"ec"}"#, &good), "INVALID"),
-        ("99 the RSA key as a secret", hs256(&rsa.public(), r#"{"alg":"HS256","kid":"rsa"}"#, &good), "INVALID"),
-        ("99 the JWK as a secret", hs256(rsa.jwk().to_string().as_bytes(), r#"{"alg":"HS256","kid":"rsa"}"#, &good), "INVALID"),
-        ("100 RS256 with the EC key's id", rsa.sign(r#"{"alg":"RS256","kid":"ec"}"#, &good), "INVALID"),
-        ("100 ES256 under RS256", ec.sign(r#"{"alg":"RS256","kid":"rsa"}"#, &good), "INVALID"),
-        ("an algorithm that the issuer does not use", rsa.sign(r#"{"alg":"RS512","kid":"rsa"}"#, &good), "INVALID"),
-        ("somebody else's key under this id", stranger.token(&claims()), "INVALID"),
-        ("101 no kid, one fitting key", ec.sign(r#"{"alg":"ES256"}"#, &good), "OK"),
-        ("101 kid ../../x", header(json!({"kid": "../../x"})), "UNKNOWN KEY"),
-        ("101 kid with SQL", header(json!({"kid": "' OR 1=1 --"})), "UNKNOWN KEY"),
+        (
+            "98 alg none",
+            format!(
+                "{}.",
+                ec.sign(r#"{"alg":"none"}"#, &good).rsplit_once('.').unwrap().0
+            ),
+            "INVALID",
+        ),
+        (
+            "98 alg none with a signature",
+            ec.sign(r#"{"alg":"none","kid":"ec"}"#, &good),
+            "INVALID",
+        ),
+        (
+            "99 the RSA key as a secret",
+            hs256(&rsa.public(), r#"{"alg":"HS256","kid":"rsa"}"#, &good),
+            "INVALID",
+        ),
+        (
+            "99 the JWK as a secret",
+            hs256(
+                rsa.jwk().to_string().as_bytes(),
+                r#"{"alg":"HS256","kid":"rsa"}"#,
+                &good,
+            ),
+            "INVALID",
+        ),
+        (
+            "100 RS256 with the EC key's id",
+            rsa.sign(r#"{"alg":"RS256","kid":"ec"}"#, &good),
+            "INVALID",
+        ),
+        (
+            "100 ES256 under RS256",
+            ec.sign(r#"{"alg":"RS256","kid":"rsa"}"#, &good),
+            "INVALID",
+        ),
+        (
+            "an algorithm that the issuer does not use",
+            rsa.sign(r#"{"alg":"RS512","kid":"rsa"}"#, &good),
+            "INVALID",
+        ),
+        (
+            "somebody else's key under this id",
+            stranger.token(&claims()),
+            "INVALID",
+        ),
+        (
+            "101 no kid, one fitting key",
+            ec.sign(r#"{"alg":"ES256"}"#, &good),
+            "OK",
+        ),
+        (
+            "101 kid ../../x",
+            header(json!({"kid": "../../x"})),
+            "UNKNOWN KEY",
+        ),
+        (
+            "101 kid with SQL",
+            header(json!({"kid": "' OR 1=1 --"})),
+            "UNKNOWN KEY",
+        ),
         ("101 kid with NUL", header(json!({"kid": "ec\0"})), "UNKNOWN KEY"),
-        ("101 kid of 5 KB", header(json!({"kid": "k".repeat(5_000)})), "INVALID"),
+        (
+            "101 kid of 5 KB",
+            header(json!({"kid": "k".repeat(5_000)})),
+            "INVALID",
+        ),
         ("101 kid is a number", header(json!({"kid": 1})), "INVALID"),
-        ("103 expired within the leeway", with(json!({"exp": now() - 1})), "OK"),
+        (
+            "103 expired within the leeway",
+            with(json!({"exp": now() - 1})),
+            "OK",
+        ),
         ("103 expired by 61 s", with(json!({"exp": now() - 61})), "EXPIRED"),
         ("103 exp absent", with(json!({"exp": null})), "INVALID"),
-        ("103 exp is a float", with(json!({"exp": now() as f64 + 60.5})), "OK"),
-        ("103 exp is a text", with(json!({"exp": (now() + 60).to_string()})), "INVALID"),
+        (
+            "103 exp is a float",
+            with(json!({"exp": now() as f64 + 60.5})),
+            "OK",
+        ),
+        (
+            "103 exp is a text",
+            with(json!({"exp": (now() + 60).to_string()})),
+            "INVALID",
+        ),
         ("103 exp is 1e300", with(json!({"exp": 1e300})), "INVALID"),
         ("103 exp is negative", with(json!({"exp": -1})), "INVALID"),
-        ("104 nbf in the future", with(json!({"nbf": now() + 60})), "INVALID"),
-        ("104 iat in the future", with(json!({"iat": now() + 60})), "INVALID"),
+        (
+            "104 nbf in the future",
+            with(json!({"nbf": now() + 60})),
+            "INVALID",
+        ),
+        (
+            "104 iat in the future",
+            with(json!({"iat": now() + 60})),
+            "INVALID",
+        ),
         ("104 nbf within the leeway", with(json!({"nbf": now() + 2})), "OK"),
         ("105 aud absent", with(json!({"aud": null})), "INVALID"),
-        ("105 aud in a list", with(json!({"aud": ["x", "ram-facade"]})), "OK"),
+        (
+            "105 aud in a list",
+            with(json!({"aud": ["x", "ram-facade"]})),
+            "OK",
+        ),
         ("105 aud is an empty list", with(json!({"aud": []})), "INVALID"),
-        ("105 aud begins as ours", with(json!({"aud": "ram-facade-x"})), "INVALID"),
+        (
+            "105 aud begins as ours",
+            with(json!({"aud": "ram-facade-x"})),
+            "INVALID",
+        ),
         ("105 ours begins as aud", with(json!({"aud": "ram"})), "INVALID"),
         ("105 ours among many", with(json!({"aud": many})), "OK"),
-        ("115 the API server's own audience", with(json!({"aud": ["https://kubernetes.default.svc"]})), "INVALID"),
+        (
+            "115 the API server's own audience",
+            with(json!({"aud": ["https://kubernetes.default.svc"]})),
+            "INVALID",
+        ),
         ("106 iss absent", with(json!({"iss": null})), "INVALID"),
-        ("106 iss with a slash more", with(json!({"iss": format!("{ISSUER}/")})), "INVALID"),
-        ("106 iss over http", with(json!({"iss": "http://issuer.example"})), "INVALID"),
-        ("106 iss that looks alike", with(json!({"iss": "https://\u{0456}ssuer.example"})), "INVALID"),
+        (
+            "106 iss with a slash more",
+            with(json!({"iss": format!("{ISSUER}/")})),
+            "INVALID",
+        ),
+        (
+            "106 iss over http",
+            with(json!({"iss": "http://issuer.example"})),
+            "INVALID",
+        ),
+        (
+            "106 iss that looks alike",
+            with(json!({"iss": "https://\u{0456}ssuer.example"})),
+            "INVALID",
+        ),
         ("106 iss is a list", with(json!({"iss": [ISSUER]})), "INVALID"),
         ("107 sub is a number", with(json!({"sub": 1})), "INVALID"),
         ("107 sub absent", with(json!({"sub": null})), "INVALID"),
         ("107 sub empty", with(json!({"sub": ""})), "INVALID"),
-        ("107 sub of 2 KB", with(json!({"sub": "s".repeat(2_000)})), "INVALID"),
-        ("107 sub with a line break", with(json!({"sub": "alice\nroot"})), "INVALID"),
+        (
+            "107 sub of 2 KB",
+            with(json!({"sub": "s".repeat(2_000)})),
+            "INVALID",
+        ),
+        (
+            "107 sub with a line break",
+            with(json!({"sub": "alice\nroot"})),
+            "INVALID",
+        ),
         ("108 crit", header(json!({"crit": ["exp"], "exp": 1})), "INVALID"),
-        ("109 jku, x5u, jwk and x5c are not looked at", header(json!({
-            "jku": evil, "x5u": evil, "jwk": stranger.jwk(), "x5c": ["AAAA"],
-        })), "OK"),
-        ("109 the key that the header brings", stranger.sign(
-            &json!({"alg": "ES256", "kid": "ec", "jwk": stranger.jwk()}).to_string(), &good,
-        ), "INVALID"),
-        ("another kind of token", header(json!({"typ": "logout+jwt"})), "INVALID"),
+        (
+            "109 jku, x5u, jwk and x5c are not looked at",
+            header(json!({
+                "jku": evil, "x5u": evil, "jwk": stranger.jwk(), "x5c": ["AAAA"],
+            })),
+            "OK",
+        ),
+        (
+            "109 the key that the header brings",
+            stranger.sign(
+                &json!({"alg": "ES256", "kid": "ec", "jwk": stranger.jwk()}).to_string(),
+                &good,
+            ),
+            "INVALID",
+        ),
+        (
+            "another kind of token",
+            header(json!({"typ": "logout+jwt"})),
+            "INVALID",
+        ),
         ("110 encrypted", format!("{signed}.{signature}.a.b"), "INVALID"),
-        ("110 nested", ec.sign(r#"{"alg":"ES256","kid":"ec","cty":"JWT"}"#, &token), "INVALID"),
+        (
+            "110 nested",
+            ec.sign(r#"{"alg":"ES256","kid":"ec","cty":"JWT"}"#, &token),
+            "INVALID",
+        ),
         ("110 four parts", format!("{token}.e30"), "INVALID"),
         ("110 two parts", signed.to_owned(), "INVALID"),
         ("110 no signature", format!("{signed}."), "INVALID"),
         ("111 padding", format!("{token}="), "INVALID"),
-        ("111 padding in the middle", format!("{}==.{}", signed, signature), "INVALID"),
-        ("111 another alphabet", format!("{signed}.{}", "+/".repeat(43)), "INVALID"),
-        ("113 claims twice", ec.sign(
-            r#"{"alg":"ES256","kid":"ec"}"#, &good.replacen('{', r#"{"sub":"root","#, 1),
-        ), "INVALID"),
-        ("113 header twice", ec.sign(r#"{"alg":"ES256","alg":"none","kid":"ec"}"#, &good), "INVALID"),
-        ("claims that are no object", ec.sign(r#"{"alg":"ES256","kid":"ec"}"#, "[]"), "INVALID"),
-        ("claims that are no JSON", ec.sign(r#"{"alg":"ES256","kid":"ec"}"#, "{"), "INVALID"),
+        (
+            "111 padding in the middle",
+            format!("{}==.{}", signed, signature),
+            "INVALID",
+        ),
+        (
+            "111 another alphabet",
+            format!("{signed}.{}", "+/".repeat(43)),
+            "INVALID",
+        ),
+        (
+            "113 claims twice",
+            ec.sign(
+                r#"{"alg":"ES256","kid":"ec"}"#,
+                &good.replacen('{', r#"{"sub":"root","#, 1),
+            ),
+            "INVALID",
+        ),
+        (
+            "113 header twice",
+            ec.sign(r#"{"alg":"ES256","alg":"none","kid":"ec"}"#, &good),
+            "INVALID",
+        ),
+        (
+            "claims that are no object",
+            ec.sign(r#"{"alg":"ES256","kid":"ec"}"#, "[]"),
+            "INVALID",
+        ),
+        (
+            "claims that are no JSON",
+            ec.sign(r#"{"alg":"ES256","kid":"ec"}"#, "{"),
+            "INVALID",
+        ),
         ("no token at all", "static-token".to_owned(), "INVALID"),
-        ("112 12 KiB and a bit", with(json!({"x": "x".repeat(9_300)})), "INVALID"),
+        (
+            "112 12 KiB and a bit",
+            with(json!({"x": "x".repeat(9_300)})),
+            "INVALID",
+        ),
     ];
     cases.extend([("still the good one", token.clone(), "OK")]);
 
@@ -234,11 +395,19 @@ async fn each_bad_token_is_refused_in_one_text_and_each_good_one_accepted() {
         assert!(expected.contains(&outcome.as_str()), "{case}: {outcome}");
         if outcome == "CREDENTIALS_INVALID" {
             assert_eq!((answer.status, answer.http.as_u16()), (Some(16), 200), "{case}");
-            assert!(answer.message.starts_with("the credential is not valid"), "{case}: {}", answer.message);
+            assert!(
+                answer.message.starts_with("the credential is not valid"),
+                "{case}: {}",
+                answer.message
+            );
         }
     }
     // The start, and one for the first unknown key id.
-    assert_eq!(served.issuer.requests(), 2, "a token made the facade fetch what it likes");
+    assert_eq!(
+        served.issuer.requests(),
+        2,
+        "a token made the facade fetch what it likes"
+    );
     assert_eq!(served.facade.requested(), 0);
 }
 
@@ -312,7 +481,13 @@ async fn a_kubernetes_service_account_is_one_caller_whatever_its_token() {
         let mut request = tonic::Request::new(create("demo", "token-1"));
         let value: MetadataValue<_> = format!("Bearer {token}").parse().expect("it is ASCII");
         request.metadata_mut().insert("authorization", value);
-        served.facade.client.clone().create(request).await.expect("it is accepted")
+        served
+            .facade
+            .client
+            .clone()
+            .create(request)
+            .await
+            .expect("it is accepted")
     };
 
     let first = create(&token("deployer", "pod-1")).await;
@@ -321,7 +496,11 @@ async fn a_kubernetes_service_account_is_one_caller_whatever_its_token() {
 
     assert_eq!(arn(&first), arn(&rotated));
     assert!(rotated.metadata().contains_key("idempotency-replayed"));
-    assert_ne!(arn(&first), arn(&other), "another service account saw this one's record");
+    assert_ne!(
+        arn(&first),
+        arn(&other),
+        "another service account saw this one's record"
+    );
     assert_eq!(served.facade.created(), 2);
 }
 
@@ -355,7 +534,10 @@ async fn with_the_issuer_down_at_start_its_tokens_are_worth_a_retry_until_it_is_
             assert!(answer.headers.contains_key("grpc-retry-pushback-ms"));
             assert!(!served.is_ready().await, "{play:?}");
             let service = "ramfacade.v1.ResourceShareService";
-            assert_eq!(health::ask(served.facade.server.address(), service).await, Ok(()));
+            assert_eq!(
+                health::ask(served.facade.server.address(), None, service).await,
+                Ok(())
+            );
 
             served.issuer.play(Play::Body(jwks(&[&key])));
             until("the server is ready", || served.is_ready()).await;
@@ -425,7 +607,10 @@ async fn an_issuer_that_says_nothing_costs_its_callers_their_deadline_and_nobody
 
 #[tokio::test]
 async fn keys_rotate_under_load_without_a_failed_call() {
-    let (old, new) = (Arc::new(SigningKey::p256("old")), Arc::new(SigningKey::rsa("new")));
+    let (old, new) = (
+        Arc::new(SigningKey::p256("old")),
+        Arc::new(SigningKey::rsa("new")),
+    );
     let served = Served::with(
         JwksServer::start(Play::Body(jwks(&[&old]))).await,
         "",
@@ -476,38 +661,55 @@ async fn a_thousand_key_ids_that_nobody_has_cause_one_fetch() {
     for n in 0..1_000 {
         let header = json!({"alg": "ES256", "kid": format!("random-{n}")}).to_string();
         let outcome = bearer(&raw, &key.sign(&header, &good)).await;
-        assert!(matches!(outcome.as_str(), "CREDENTIALS_INVALID" | "FACADE_KEYS_UNAVAILABLE"), "{outcome}");
+        assert!(
+            matches!(
+                outcome.as_str(),
+                "CREDENTIALS_INVALID" | "FACADE_KEYS_UNAVAILABLE"
+            ),
+            "{outcome}"
+        );
     }
 
     let windows = usize::try_from(began.elapsed().as_secs() / 30).expect("it fits");
-    assert!(served.issuer.requests() <= 2 + windows, "{} fetches", served.issuer.requests());
+    assert!(
+        served.issuer.requests() <= 2 + windows,
+        "{} fetches",
+        served.issuer.requests()
+    );
     assert_eq!(bearer(&raw, &key.token(&claims())).await, "OK");
 }
 
 #[tokio::test]
 async fn keys_behind_tls_are_fetched_by_the_configured_authority_and_with_the_configured_token() {
     let key = SigningKey::p256("k");
-    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate is made");
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has them")
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![made.cert.der().clone()],
-            rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into()),
-        )
-        .expect("they belong together");
+    let made =
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate is made");
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has them")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![made.cert.der().clone()],
+                rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into()),
+            )
+            .expect("they belong together");
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let issuer = JwksServer::with(Play::Body(jwks(&[&key])), Some(acceptor)).await;
     let files = TempDir::new().expect("there is room");
     let (trusted, other) = (files.path().join("ca.pem"), files.path().join("other.pem"));
     fs::write(&trusted, made.cert.pem()).expect("there is room");
-    let stranger = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate is made");
+    let stranger =
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate is made");
     fs::write(&other, stranger.cert.pem()).expect("there is room");
     let token_file = files.path().join("token");
     fs::write(&token_file, "kube-token\n").expect("there is room");
     let lines = |ca: &PathBuf| {
-        format!("jwks_ca_file = \"{}\"\njwks_token_file = \"{}\"", ca.display(), token_file.display())
+        format!(
+            "jwks_ca_file = \"{}\"\njwks_token_file = \"{}\"",
+            ca.display(),
+            token_file.display()
+        )
     };
 
     let deceived = Served::with(issuer.clone(), &lines(&other), &[]).await;
@@ -543,8 +745,14 @@ async fn a_noisy_caller_is_told_when_to_come_back_and_leaves_the_others_alone() 
     let answer = list(&raw, Some(&format!("Bearer {noisy}"))).await;
 
     assert!((5..=10).contains(&through), "{through} calls went through");
-    assert_eq!((answer.status, answer.reason().as_str()), (Some(8), "CALLER_RATE_LIMITED"));
-    let pushback = answer.headers["grpc-retry-pushback-ms"].to_str().expect("a number").parse::<u64>();
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (Some(8), "CALLER_RATE_LIMITED")
+    );
+    let pushback = answer.headers["grpc-retry-pushback-ms"]
+        .to_str()
+        .expect("a number")
+        .parse::<u64>();
     assert!(pushback.is_ok_and(|ms| (100..=1_500).contains(&ms)), "{answer:?}");
     for _ in 0..5 {
         assert_eq!(bearer(&raw, &quiet).await, "OK");
@@ -562,9 +770,7 @@ async fn calls_in_flight_are_limited_for_each_caller() {
     )
     .await;
     let raw = served.raw().await;
-    served
-        .facade
-        .faults(r#"{"latency_ms": 1500}"#);
+    served.facade.faults(r#"{"latency_ms": 1500}"#);
     let call = async |who: &str, name: &str| {
         let token = key.token(&changed(json!({"sub": who})));
         let request = raw::request().header("authorization", format!("Bearer {token}"));
@@ -574,8 +780,12 @@ async fn calls_in_flight_are_limited_for_each_caller() {
     // So that the four arrive when the keys are there.
     until("the server is ready", || served.is_ready()).await;
 
-    let (one, two, three, other) =
-        tokio::join!(call("alice", "a"), call("alice", "b"), call("alice", "c"), call("bob", "d"));
+    let (one, two, three, other) = tokio::join!(
+        call("alice", "a"),
+        call("alice", "b"),
+        call("alice", "c"),
+        call("bob", "d")
+    );
 
     let mut of_alice = [one, two, three];
     of_alice.sort();
@@ -601,7 +811,10 @@ async fn static_tokens_and_jwts_are_served_side_by_side() {
     assert_eq!(bearer(&raw, "secret").await, "OK");
     assert_eq!(bearer(&raw, &key.token(&claims())).await, "OK");
     assert_eq!(bearer(&raw, "other").await, "CREDENTIALS_INVALID");
-    assert_eq!(bearer(&raw, &SigningKey::p256("k").token(&claims())).await, "CREDENTIALS_INVALID");
+    assert_eq!(
+        bearer(&raw, &SigningKey::p256("k").token(&claims())).await,
+        "CREDENTIALS_INVALID"
+    );
 }
 
 #[test]
@@ -621,7 +834,10 @@ fn check_config_reports_the_faults_of_the_issuers_file_without_a_network() {
     let faults = server::check(&config.expect("the keys themselves are right"));
 
     assert_eq!(faults.len(), 1, "{faults:?}");
-    for part in ["issuer `https://issuer.example`: leeway_s must be", "audience is no key"] {
+    for part in [
+        "issuer `https://issuer.example`: leeway_s must be",
+        "audience is no key",
+    ] {
         assert!(faults[0].contains(part), "{part}: {faults:?}");
     }
     issuers_file(&directory, "jwks_url = \"https://issuer.invalid/keys\"");
@@ -633,7 +849,10 @@ fn check_config_reports_the_faults_of_the_issuers_file_without_a_network() {
         .into(),
         ..Sources::default()
     });
-    assert_eq!(server::check(&config.expect("the keys are right")), Vec::<String>::new());
+    assert_eq!(
+        server::check(&config.expect("the keys are right")),
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]
@@ -649,7 +868,7 @@ async fn keys_from_a_file_are_ready_at_once() {
     let raw = Raw::connect(facade.server.address()).await;
     assert_eq!(bearer(&raw, &key.token(&claims())).await, "OK");
     until("the server is ready", async || {
-        health::ask(facade.server.address(), "").await.is_ok()
+        health::ask(facade.server.address(), None, "").await.is_ok()
     })
     .await;
 }

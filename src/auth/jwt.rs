@@ -59,8 +59,8 @@ const MAX_FILE: usize = 1_024 * 1_024;
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// A file cannot be used.
-    #[error("issuers: {0}")]
-    File(#[source] FileError),
+    #[error(transparent)]
+    File(FileError),
     /// The file of issuers breaks rules; these are all of them.
     #[error("the issuers file `{}` is not valid: {}", path.display(), faults.join("; "))]
     Faults {
@@ -116,7 +116,9 @@ struct Verified {
 
 impl fmt::Debug for Jwt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jwt").field("issuers", &self.issuers.keys()).finish()
+        f.debug_struct("Jwt")
+            .field("issuers", &self.issuers.keys())
+            .finish()
     }
 }
 
@@ -132,7 +134,8 @@ impl Jwt {
             faults,
         };
         let text = source::read(path, MAX_FILE).map_err(LoadError::File)?;
-        let text = String::from_utf8(text).map_err(|_not_text| at_fault(vec!["it is no UTF-8".to_owned()]))?;
+        let text =
+            String::from_utf8(text).map_err(|_not_text| at_fault(vec!["it is no UTF-8".to_owned()]))?;
         let mut known = HashMap::new();
         let mut faults = Vec::new();
         for settings in settings::parse(&text).map_err(at_fault)? {
@@ -223,7 +226,8 @@ fn prepare(issuer: &Issuer) -> Result<Arc<KeyRing>, String> {
             (Box::new(source.map_err(|e| chain(&e))?), None)
         }
         KeySource::File(path) => {
-            let body = source::read(path, source::MAX_SET).map_err(|e| format!("jwks_file: {}", chain(&e)))?;
+            let body =
+                source::read(path, source::MAX_SET).map_err(|e| format!("jwks_file: {}", chain(&e)))?;
             let set = KeySet::parse(&body).map_err(|why| format!("jwks_file `{}`: {why}", path.display()))?;
             (Box::new(FromFile(path.clone())), Some(set))
         }
@@ -234,7 +238,10 @@ fn prepare(issuer: &Issuer) -> Result<Arc<KeyRing>, String> {
 impl Authenticator for Jwt {
     fn authenticate<'a>(&'a self, evidence: Evidence<'a>) -> BoxFuture<'a, Result<Caller, Failure>> {
         Box::pin(async move {
-            let credential = evidence.headers.get(header::AUTHORIZATION).ok_or_else(super::missing)?;
+            let credential = evidence
+                .headers
+                .get(header::AUTHORIZATION)
+                .ok_or_else(super::missing)?;
             let refused = match bearer_token(credential.as_bytes()) {
                 None => Refused::Wrong(Wrong("it is no bearer token")),
                 Some(token) => match self.check(token).await {

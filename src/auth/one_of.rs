@@ -201,14 +201,38 @@ mod tests {
             ..OneOf::default()
         };
         for (one_of, credential, part) in [
-            (all(), None, "CREDENTIALS_MISSING: the call carries no credential; send `authorization: Bearer <token>` or"),
+            (
+                all(),
+                None,
+                "CREDENTIALS_MISSING: the call carries no credential; send `authorization: Bearer <token>` or",
+            ),
             (OneOf::default(), None, "CREDENTIALS_MISSING"),
-            (certificates_only.clone(), None, "CREDENTIALS_MISSING: the connection has no client certificate"),
-            (certificates_only, Some("Bearer x"), "CREDENTIALS_INVALID: the credential is not valid; this server accepts"),
+            (
+                certificates_only.clone(),
+                None,
+                "CREDENTIALS_MISSING: the connection has no client certificate",
+            ),
+            (
+                certificates_only,
+                Some("Bearer x"),
+                "CREDENTIALS_INVALID: the credential is not valid; this server accepts",
+            ),
             (OneOf::default(), Some("Bearer x"), "CREDENTIALS_INVALID"),
-            (all(), Some("Basic dXNlcjpwYXNz"), "CREDENTIALS_INVALID: the credential is not valid; it must have the form"),
-            (all(), Some("Bearer  two-blanks"), "CREDENTIALS_INVALID: the credential is not valid; it must have the form"),
-            (all(), Some("Bearer"), "CREDENTIALS_INVALID: the credential is not valid; it must have the form"),
+            (
+                all(),
+                Some("Basic dXNlcjpwYXNz"),
+                "CREDENTIALS_INVALID: the credential is not valid; it must have the form",
+            ),
+            (
+                all(),
+                Some("Bearer  two-blanks"),
+                "CREDENTIALS_INVALID: the credential is not valid; it must have the form",
+            ),
+            (
+                all(),
+                Some("Bearer"),
+                "CREDENTIALS_INVALID: the credential is not valid; it must have the form",
+            ),
         ] {
             let answer = ask(&one_of, credential, false);
             assert!(answer.starts_with(part), "{credential:?}: {answer}");

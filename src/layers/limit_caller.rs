@@ -202,7 +202,9 @@ impl Limits {
     }
 
     fn stranger(&self, now: Instant) -> Known {
-        let Settings { per_second, burst, .. } = self.settings;
+        let Settings {
+            per_second, burst, ..
+        } = self.settings;
         let rate = NonZeroU32::new(per_second).map(|per_second| {
             let quota = Quota::per_second(per_second).allow_burst(burst);
             RateLimiter::direct_with_clock(quota, self.clock.clone())
@@ -219,10 +221,11 @@ impl Limits {
         if now < callers.swept + SWEEP_INTERVAL && callers.known.len() < callers.sweep_at {
             return;
         }
-        let refill = Duration::from_secs(1).saturating_mul(self.settings.burst.get()) / self.settings.per_second.max(1);
-        callers.known.retain(|_, known| {
-            Arc::strong_count(&known.places) > 1 || now < known.last_call + refill
-        });
+        let refill = Duration::from_secs(1).saturating_mul(self.settings.burst.get())
+            / self.settings.per_second.max(1);
+        callers
+            .known
+            .retain(|_, known| Arc::strong_count(&known.places) > 1 || now < known.last_call + refill);
         callers.known.shrink_to(FEW);
         callers.swept = now;
         callers.sweep_at = FEW.max(callers.known.len() * 2);
@@ -230,7 +233,9 @@ impl Limits {
 }
 
 fn too_many_in_flight(limit: usize) -> Failure {
-    let message = format!("you have {limit} calls in flight, which is the limit; wait for some of them, then send the call again");
+    let message = format!(
+        "you have {limit} calls in flight, which is the limit; wait for some of them, then send the call again"
+    );
     // How long they take is not known here.
     Failure::new(Reason::CallerInFlightLimit, message)
         .metadata("limit", limit.to_string())
@@ -238,7 +243,9 @@ fn too_many_in_flight(limit: usize) -> Failure {
 }
 
 fn too_many_per_second(limit: u32, wait: Duration) -> Failure {
-    let message = format!("you send more than {limit} calls per second; send the call again after the delay in RetryInfo");
+    let message = format!(
+        "you send more than {limit} calls per second; send the call again after the delay in RetryInfo"
+    );
     Failure::new(Reason::CallerRateLimited, message)
         .metadata("limit", limit.to_string())
         .advice(Advice::After(jittered(wait.max(MIN_DELAY))))
@@ -304,11 +311,17 @@ mod tests {
         let response = service.oneshot(from("alice")).await.unwrap();
 
         let (code, reason, details) = read(&response);
-        assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "CALLER_RATE_LIMITED"));
+        assert_eq!(
+            (code, reason.as_str()),
+            (Code::ResourceExhausted, "CALLER_RATE_LIMITED")
+        );
         assert_eq!(details.error_info().unwrap().metadata["outcome"], "not_executed");
         assert_eq!(details.request_info().unwrap().request_id, "req-1");
         let delay = details.retry_info().unwrap().retry_delay.unwrap();
-        assert!((1_000..=1_500).contains(&delay.as_millis()), "told to wait {delay:?}");
+        assert!(
+            (1_000..=1_500).contains(&delay.as_millis()),
+            "told to wait {delay:?}"
+        );
         assert_eq!(
             response.headers()["grpc-retry-pushback-ms"],
             delay.as_millis().to_string().as_str()
@@ -329,15 +342,24 @@ mod tests {
     async fn the_call_over_the_limit_in_flight_is_refused_and_an_ended_one_makes_room() {
         let (inner, seen) = silent();
         let service = layer(0, 1, 2).layer(inner);
-        let mut calls: Vec<_> = (0..2).map(|_| service.clone().oneshot(from("alice")).boxed()).collect();
+        let mut calls: Vec<_> = (0..2)
+            .map(|_| service.clone().oneshot(from("alice")).boxed())
+            .collect();
         for call in &mut calls {
             assert!(call.now_or_never().is_none());
         }
 
-        let refused = service.clone().oneshot(from("alice")).now_or_never().expect("it queued");
+        let refused = service
+            .clone()
+            .oneshot(from("alice"))
+            .now_or_never()
+            .expect("it queued");
 
         let (code, reason, details) = read(&refused.unwrap());
-        assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "CALLER_IN_FLIGHT_LIMIT"));
+        assert_eq!(
+            (code, reason.as_str()),
+            (Code::ResourceExhausted, "CALLER_IN_FLIGHT_LIMIT")
+        );
         assert!(details.retry_info().is_some());
         assert!(service.clone().oneshot(from("bob")).now_or_never().is_none());
         calls.pop();
@@ -371,7 +393,9 @@ mod tests {
             let health = request_to("/grpc.health.v1.Health/Check");
             service.clone().oneshot(health).await.unwrap();
             let mut anonymous = request();
-            anonymous.extensions_mut().insert(Caller::new("none", "anonymous"));
+            anonymous
+                .extensions_mut()
+                .insert(Caller::new("none", "anonymous"));
             service.clone().oneshot(anonymous).await.unwrap();
         }
 

@@ -5,8 +5,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::{self, KeySize},
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-        RSA_PKCS1_SHA256, RSA_PSS_SHA384,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+        KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA384,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -31,6 +31,11 @@ impl SigningKey {
         Self::new(kid, "RS256", Pair::Rsa(pair))
     }
 
+    pub fn rsa_pss(kid: &str) -> Self {
+        let key = Self::rsa(kid);
+        Self::new(kid, "PS384", key.pair)
+    }
+
     pub fn p256(kid: &str) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key is made");
         Self::new(kid, "ES256", Pair::Ecdsa(pair))
@@ -42,7 +47,11 @@ impl SigningKey {
     }
 
     pub fn ed25519(kid: &str) -> Self {
-        Self::new(kid, "EdDSA", Pair::Ed(Ed25519KeyPair::generate().expect("a key is made")))
+        Self::new(
+            kid,
+            "EdDSA",
+            Pair::Ed(Ed25519KeyPair::generate().expect("a key is made")),
+        )
     }
 
     fn new(kid: &str, algorithm: &'static str, pair: Pair) -> Self {
@@ -69,7 +78,9 @@ impl SigningKey {
                 let curve = if x.len() == 32 { "P-256" } else { "P-384" };
                 json!({"kty": "EC", "crv": curve, "x": encode(x), "y": encode(y)})
             }
-            Pair::Ed(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref())}),
+            Pair::Ed(pair) => {
+                json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref())})
+            }
         };
         jwk["kid"] = json!(self.kid);
         jwk["use"] = json!("sig");
@@ -125,7 +136,11 @@ pub fn hs256(secret: &[u8], header: &str, claims: &str) -> String {
 }
 
 fn signed_part(header: &str, claims: &str) -> String {
-    format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims))
+    format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header),
+        URL_SAFE_NO_PAD.encode(claims)
+    )
 }
 
 /// The set of these keys.

@@ -55,7 +55,9 @@ impl JwksServer {
 
     /// Serves over TLS, if there is an acceptor.
     pub async fn with(play: Play, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("there is a free port");
         let server = Self {
             address: listener.local_addr().expect("it has an address"),
             scheme: if tls.is_some() { "https" } else { "http" },

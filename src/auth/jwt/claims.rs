@@ -67,7 +67,9 @@ fn caller(claims: &Object, issuer: &Issuer) -> Result<Caller, Wrong> {
     let subject = claims
         .get(&issuer.subject_claim)
         .and_then(Value::as_str)
-        .filter(|subject| (1..=MAX_SUBJECT).contains(&subject.len()) && !subject.chars().any(char::is_control))
+        .filter(|subject| {
+            (1..=MAX_SUBJECT).contains(&subject.len()) && !subject.chars().any(char::is_control)
+        })
         .ok_or(Wrong("its subject is no text of 1 to 512 bytes"))?;
     let named = Caller::new(issuer.issuer.as_str(), subject).proven_by(Proof::Jwt);
     Ok(issuer
@@ -149,13 +151,25 @@ mod tests {
         for aud in [
             json!("ram-facade"),
             json!(["other-name"]),
-            json!((0..1_000).map(|i| i.to_string()).chain(["ram-facade".to_owned()]).collect::<Vec<_>>()),
+            json!(
+                (0..1_000)
+                    .map(|i| i.to_string())
+                    .chain(["ram-facade".to_owned()])
+                    .collect::<Vec<_>>()
+            ),
         ] {
             assert_eq!(refused(json!({"aud": aud})), None);
         }
         for aud in [
-            json!("ram"), json!("ram-facade-2"), json!("RAM-FACADE"), json!([]), json!(""), json!([["ram-facade"]]),
-            json!({"ram-facade": 1}), json!(1), json!(["ram-facade", 1]),
+            json!("ram"),
+            json!("ram-facade-2"),
+            json!("RAM-FACADE"),
+            json!([]),
+            json!(""),
+            json!([["ram-facade"]]),
+            json!({"ram-facade": 1}),
+            json!(1),
+            json!(["ram-facade", 1]),
             json!("https://kubernetes.default.svc"),
         ] {
             assert_eq!(wrong(json!({"aud": aud})), "its `aud` does not name us");
@@ -186,14 +200,23 @@ mod tests {
     fn a_time_is_a_number_of_seconds_in_a_sane_range() {
         let milliseconds = NOW * 1_000.0;
         for time in [
-            json!("1800000060"), json!(1e300), json!(-1), json!(milliseconds), json!(true), json!([]),
-            json!(u64::MAX), json!(i64::MIN),
+            json!("1800000060"),
+            json!(1e300),
+            json!(-1),
+            json!(milliseconds),
+            json!(true),
+            json!([]),
+            json!(u64::MAX),
+            json!(i64::MIN),
         ] {
             for name in ["exp", "nbf", "iat"] {
                 assert!(wrong(json!({name: time})).contains("is no time"), "{name} {time}");
             }
         }
-        assert_eq!(refused(json!({"exp": 1_800_000_060_u64, "iat": 1_799_999_999.5})), None);
+        assert_eq!(
+            refused(json!({"exp": 1_800_000_060_u64, "iat": 1_799_999_999.5})),
+            None
+        );
     }
 
     #[test]
@@ -201,7 +224,15 @@ mod tests {
         let longest = "s".repeat(MAX_SUBJECT);
         let too_long = "s".repeat(MAX_SUBJECT + 1);
         assert_eq!(refused(json!({"sub": longest})), None);
-        for sub in [json!(null), json!(""), json!(1), json!(["alice"]), json!(too_long), json!("a\nb"), json!("a\u{0}")] {
+        for sub in [
+            json!(null),
+            json!(""),
+            json!(1),
+            json!(["alice"]),
+            json!(too_long),
+            json!("a\nb"),
+            json!("a\u{0}"),
+        ] {
             assert!(wrong(json!({"sub": sub})).contains("subject"), "{sub}");
         }
     }
@@ -220,7 +251,10 @@ mod tests {
         assert_eq!(caller.proof(), Proof::Jwt);
         let expected = BTreeMap::from([
             ("namespace".to_owned(), Attribute::Text("billing".to_owned())),
-            ("groups".to_owned(), Attribute::Texts(vec!["a".to_owned(), "b".to_owned()])),
+            (
+                "groups".to_owned(),
+                Attribute::Texts(vec!["a".to_owned(), "b".to_owned()]),
+            ),
         ]);
         assert_eq!(caller.attributes(), &expected);
     }
@@ -243,6 +277,11 @@ mod tests {
         issuer.leeway = Duration::ZERO;
 
         assert!(check(&claims(json!({"exp": NOW})), &issuer, NOW).is_err());
-        assert_eq!(check(&claims(json!({"exp": NOW + 1.0})), &issuer, NOW).unwrap().until, NOW + 1.0);
+        assert_eq!(
+            check(&claims(json!({"exp": NOW + 1.0})), &issuer, NOW)
+                .unwrap()
+                .until,
+            NOW + 1.0
+        );
     }
 }

@@ -34,7 +34,8 @@ impl Object {
             Some((first, rest)) => (first, format!("/{rest}")),
             None => (pointer.strip_prefix('/')?, String::new()),
         };
-        self.get(&first.replace("~1", "/").replace("~0", "~"))?.pointer(&rest)
+        self.get(&first.replace("~1", "/").replace("~0", "~"))?
+            .pointer(&rest)
     }
 }
 
@@ -141,7 +142,17 @@ mod tests {
     #[test]
     fn what_is_no_object_is_refused() {
         let deep = "[".repeat(10_000);
-        for text in ["", "[]", "1", "\"a\"", "{} {}", "{", "{\"a\":1e999}", "\u{feff}{}", &deep] {
+        for text in [
+            "",
+            "[]",
+            "1",
+            "\"a\"",
+            "{} {}",
+            "{",
+            "{\"a\":1e999}",
+            "\u{feff}{}",
+            &deep,
+        ] {
             assert!(Object::parse(text.as_bytes()).is_none());
         }
         assert!(Object::parse(b"{\"a\":\"\xff\"}").is_none());

@@ -125,9 +125,17 @@ impl KeyRing {
     fn log(&self, error: &FetchError) {
         let (issuer, error) = (&self.issuer, chain(error));
         if self.has_keys() {
-            tracing::warn!(issuer, error, "cannot fetch the issuer's keys; those from before stay");
+            tracing::warn!(
+                issuer,
+                error,
+                "cannot fetch the issuer's keys; those from before stay"
+            );
         } else {
-            tracing::error!(issuer, error, "cannot fetch the issuer's keys; its tokens are refused until then");
+            tracing::error!(
+                issuer,
+                error,
+                "cannot fetch the issuer's keys; its tokens are refused until then"
+            );
         }
     }
 
@@ -157,7 +165,11 @@ impl KeyRing {
         tracing::info!(issuer = self.issuer, keys = set.len(), "the issuer has new keys");
         if !set.left_out.is_empty() {
             let left_out = set.left_out.join("; ");
-            tracing::warn!(issuer = self.issuer, left_out, "some of the issuer's keys are not used");
+            tracing::warn!(
+                issuer = self.issuer,
+                left_out,
+                "some of the issuer's keys are not used"
+            );
         }
         self.current.send_replace(Some(Arc::new(set)));
     }
@@ -243,7 +255,9 @@ impl KeyRing {
         };
         let mut rounds = self.rounds.subscribe();
         let ended = rounds.wait_for(|round| round.served >= ticket).await;
-        ended.map(|round| *round).map_err(|_ended| Refused::NoKeys(BACKOFF.0))
+        ended
+            .map(|round| *round)
+            .map_err(|_ended| Refused::NoKeys(BACKOFF.0))
     }
 
     fn until_next_ask(&self) -> Duration {
@@ -261,7 +275,9 @@ impl KeyRing {
 
 impl Asked {
     fn is_absent(&self, kid: &str, now: Instant) -> bool {
-        self.absent.get(kid).is_some_and(|noted| now < *noted + ABSENT_FOR)
+        self.absent
+            .get(kid)
+            .is_some_and(|noted| now < *noted + ABSENT_FOR)
     }
 
     fn note_absent(&mut self, kid: &str, now: Instant) {

@@ -41,12 +41,7 @@ pub(super) struct Verifier<'a>(&'a DecodingKey);
 impl Verifier<'_> {
     /// Checks the token's signature.
     pub(super) fn verify(&self, token: &Token<'_>) -> Result<(), Wrong> {
-        match crypto::verify(
-            token.signature,
-            token.signed.as_bytes(),
-            self.0,
-            token.algorithm,
-        ) {
+        match crypto::verify(token.signature, token.signed.as_bytes(), self.0, token.algorithm) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(Wrong("its signature does not verify")),
         }
@@ -68,7 +63,10 @@ impl KeySet {
         let published: Published =
             serde_json::from_slice(body).map_err(|_json| "it is no JWK set in JSON".to_owned())?;
         if published.keys.len() > MAX_KEYS {
-            return Err(format!("it has {} keys, more than {MAX_KEYS}", published.keys.len()));
+            return Err(format!(
+                "it has {} keys, more than {MAX_KEYS}",
+                published.keys.len()
+            ));
         }
         let mut keys = Vec::new();
         let mut left_out = Vec::new();

@@ -3,11 +3,7 @@
 //! TOML with an `[[issuer]]` table for each; `docs/auth.md` lists the keys. Every fault is reported at once, each
 //! naming the issuer, the key and the rule.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use http::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
@@ -91,7 +87,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<Issuer>, Vec<String>> {
         }
         issuers.push(issuer);
     }
-    if faults.is_empty() { Ok(issuers) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(issuers)
+    } else {
+        Err(faults)
+    }
 }
 
 /// Takes the keys of one table, and notes what is wrong with them.
@@ -158,7 +158,7 @@ impl Reader {
     }
 
     fn texts(&mut self, key: &str, rule: &str) -> Vec<String> {
-        let listed = match self.table.remove(key) {
+        let listed: Option<Vec<String>> = match self.table.remove(key) {
             Some(Value::Array(items)) => items
                 .into_iter()
                 .map(|item| item.as_str().filter(|text| is_text(text)).map(str::to_owned))
@@ -196,7 +196,10 @@ impl Reader {
     }
 
     fn keys(&mut self) -> Option<KeySource> {
-        let (has_url, has_file) = (self.table.contains_key("jwks_url"), self.table.contains_key("jwks_file"));
+        let (has_url, has_file) = (
+            self.table.contains_key("jwks_url"),
+            self.table.contains_key("jwks_file"),
+        );
         let ca_file = self.text("jwks_ca_file").map(PathBuf::from);
         let token_file = self.text("jwks_token_file").map(PathBuf::from);
         let url = self.text("jwks_url");
@@ -214,7 +217,10 @@ impl Reader {
         let url: Uri = match url?.parse() {
             Ok(url) if is_safe(&url) => url,
             _ => {
-                self.fault("jwks_url", "must be an https URL; http is for loopback addresses only");
+                self.fault(
+                    "jwks_url",
+                    "must be an https URL; http is for loopback addresses only",
+                );
                 return None;
             }
         };
@@ -279,7 +285,9 @@ fn is_safe(url: &Uri) -> bool {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || bare.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
     };
-    let names_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    let names_user = url
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'));
     match url.scheme_str() {
         Some("https") => !host.is_empty() && !names_user,
         Some("http") => is_loopback() && !names_user,
@@ -307,11 +315,20 @@ mod tests {
     fn a_table_with_the_required_keys_is_an_issuer() {
         let issuers = parse(GOOD).unwrap();
 
-        let [issuer] = issuers.as_slice() else { panic!("{issuers:?}") };
+        let [issuer] = issuers.as_slice() else {
+            panic!("{issuers:?}")
+        };
         assert_eq!(issuer.algorithms, [Algorithm::RS256, Algorithm::EdDSA]);
         assert_eq!(issuer.subject_claim, "sub");
         assert_eq!(issuer.leeway, Duration::from_secs(10));
-        assert!(matches!(&issuer.keys, KeySource::Url { ca_file: None, token_file: None, .. }));
+        assert!(matches!(
+            &issuer.keys,
+            KeySource::Url {
+                ca_file: None,
+                token_file: None,
+                ..
+            }
+        ));
     }
 
     #[test]
@@ -335,18 +352,26 @@ mod tests {
             ("leeway_s = \"10\"", "leeway_s"),
             ("subject_claim = \"\"", "subject_claim"),
             ("attributes = []", "attributes"),
-            ("attributes = { namespace = \"kubernetes.io/namespace\" }", "attributes.namespace"),
+            (
+                "attributes = { namespace = \"kubernetes.io/namespace\" }",
+                "attributes.namespace",
+            ),
             ("attributes = { \"a b\" = \"/a\" }", "attributes.a b"),
             ("audience = [\"x\"]", "audience"),
         ] {
             let key_of_line = line.split(' ').next().unwrap();
-            let kept = GOOD.lines().filter(|other| !other.trim().starts_with(&format!("{key_of_line} =")));
+            let kept = GOOD
+                .lines()
+                .filter(|other| !other.trim().starts_with(&format!("{key_of_line} =")));
             let text = format!("{}\n{line}", kept.collect::<Vec<_>>().join("\n"));
 
             let faults = faults(&text);
 
             let start = format!("issuer `https://a.example`: {key} ");
-            assert!(faults.iter().any(|fault| fault.starts_with(&start)), "{line}: {faults:?}");
+            assert!(
+                faults.iter().any(|fault| fault.starts_with(&start)),
+                "{line}: {faults:?}"
+            );
         }
     }
 
@@ -355,10 +380,17 @@ mod tests {
         let faults = faults("other = 1\n[[issuer]]\n[[issuer]]\nissuer = \"b\"\nleeway_s = 99");
 
         for part in [
-            "`other` is no key", "issuer 1: issuer must be set", "issuer 1: audiences", "issuer 1: jwks_url",
-            "issuer `b`: algorithms", "issuer `b`: leeway_s",
+            "`other` is no key",
+            "issuer 1: issuer must be set",
+            "issuer 1: audiences",
+            "issuer 1: jwks_url",
+            "issuer `b`: algorithms",
+            "issuer `b`: leeway_s",
         ] {
-            assert!(faults.iter().any(|fault| fault.starts_with(part)), "{part}: {faults:#?}");
+            assert!(
+                faults.iter().any(|fault| fault.starts_with(part)),
+                "{part}: {faults:#?}"
+            );
         }
     }
 
@@ -382,7 +414,12 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_loopback() {
-        for url in ["http://127.0.0.1:1/k", "http://[::1]:1/k", "http://localhost/k", "https://a.example/k"] {
+        for url in [
+            "http://127.0.0.1:1/k",
+            "http://[::1]:1/k",
+            "http://localhost/k",
+            "https://a.example/k",
+        ] {
             assert!(is_safe(&url.parse().unwrap()), "{url}");
         }
     }

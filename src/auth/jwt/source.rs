@@ -110,17 +110,25 @@ impl FromUrl {
     ///
     /// # Errors
     /// If the certificates of `ca_file`, or without it the system's, cannot be used.
-    pub(super) fn new(url: Uri, ca_file: Option<&Path>, token_file: Option<PathBuf>) -> Result<Self, FileError> {
+    pub(super) fn new(
+        url: Uri,
+        ca_file: Option<&Path>,
+        token_file: Option<PathBuf>,
+    ) -> Result<Self, FileError> {
         let provider = aws_lc_rs::default_provider();
         let builder = HttpsConnectorBuilder::new();
         let builder = match ca_file {
             Some(path) => builder.with_tls_config(trusting(path, provider)?),
             // Plain HTTP is for loopback, and must not fail for want of a system's certificates.
-            None if url.scheme_str() == Some("http") => builder.with_tls_config(tls(RootCertStore::empty(), provider)?),
-            None => builder.with_provider_and_native_roots(provider).map_err(|source| FileError::Read {
-                path: "the system's certificates".into(),
-                source,
-            })?,
+            None if url.scheme_str() == Some("http") => {
+                builder.with_tls_config(tls(RootCertStore::empty(), provider)?)
+            }
+            None => builder
+                .with_provider_and_native_roots(provider)
+                .map_err(|source| FileError::Read {
+                    path: "the system's certificates".into(),
+                    source,
+                })?,
         };
         let connector = builder.https_or_http().enable_http1().build();
         // Ten minutes later the name may stand for another address.
@@ -138,7 +146,10 @@ impl FromUrl {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.url.clone();
         let headers = request.headers_mut();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
+        headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("application/jwk-set+json, application/json"),
+        );
         headers.insert(header::USER_AGENT, HeaderValue::from_static("ram-facade"));
         if let Some(path) = self.token_file.clone() {
             let reading = tokio::task::spawn_blocking(move || read_secret(&path));
@@ -193,7 +204,8 @@ fn trusting(path: &Path, provider: CryptoProvider) -> Result<ClientConfig, FileE
 }
 
 fn tls(roots: RootCertStore, provider: CryptoProvider) -> Result<ClientConfig, FileError> {
-    let versions = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+    let versions =
+        ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
     // Only for a provider that lacks them, which this one does not.
     let versions = versions.map_err(|e| FileError::Read {
         path: "TLS versions".into(),
@@ -210,7 +222,9 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     };
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.mode() & 0o002 != 0 {
-        return Err(FileError::Writable { path: path.to_owned() });
+        return Err(FileError::Writable {
+            path: path.to_owned(),
+        });
     }
     let mut content = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
@@ -226,10 +240,11 @@ fn read_secret(path: &Path) -> Result<HeaderValue, FileError> {
     let token = read(path, MAX_FILE)?;
     let mut credential = b"Bearer ".to_vec();
     credential.extend_from_slice(token.trim_ascii());
-    let mut credential = HeaderValue::from_maybe_shared(Bytes::from(credential)).map_err(|_form| FileError::Read {
-        path: path.to_owned(),
-        source: io::Error::new(io::ErrorKind::InvalidData, "it holds no bearer token"),
-    })?;
+    let mut credential =
+        HeaderValue::from_maybe_shared(Bytes::from(credential)).map_err(|_form| FileError::Read {
+            path: path.to_owned(),
+            source: io::Error::new(io::ErrorKind::InvalidData, "it holds no bearer token"),
+        })?;
     credential.set_sensitive(true);
     Ok(credential)
 }

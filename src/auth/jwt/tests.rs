@@ -48,7 +48,10 @@ impl Fixture {
             headers: &headers,
             peer: None,
         };
-        self.jwt.authenticate(evidence).await.map(|caller| caller.to_string())
+        self.jwt
+            .authenticate(evidence)
+            .await
+            .map(|caller| caller.to_string())
     }
 }
 
@@ -89,7 +92,10 @@ async fn a_remembered_token_ends_in_time() {
     let hash = Sha256::digest(&token).into();
     let known = fixture.jwt.verified.get(&hash).expect("it is remembered");
 
-    fixture.jwt.verified.insert(hash, Verified { until: 1.0, ..known });
+    fixture
+        .jwt
+        .verified
+        .insert(hash, Verified { until: 1.0, ..known });
 
     let failure = fixture.who(&token).await.unwrap_err();
     assert_eq!(failure.why(), Reason::CredentialsExpired);
@@ -165,11 +171,17 @@ fn faults_of_all_files_are_found_without_a_network() {
         format!("[[issuer]]\nissuer = \"{name}\"\naudiences = [\"a\"]\nalgorithms = [\"ES256\"]\n{source}\n")
     };
     let text = [
-        issuer("absent", format!("jwks_file = \"{}\"", at("absent.json").display())),
+        issuer(
+            "absent",
+            format!("jwks_file = \"{}\"", at("absent.json").display()),
+        ),
         issuer("empty", format!("jwks_file = \"{}\"", at("empty.json").display())),
         issuer(
             "no-ca",
-            format!("jwks_url = \"https://x.invalid\"\njwks_ca_file = \"{}\"", at("no.pem").display()),
+            format!(
+                "jwks_url = \"https://x.invalid\"\njwks_ca_file = \"{}\"",
+                at("no.pem").display()
+            ),
         ),
         issuer("plain", "jwks_url = \"http://127.0.0.1:1/keys\"".to_owned()),
     ];
@@ -262,7 +274,10 @@ async fn no_change_of_a_single_character_is_accepted() {
         }
         let (before, after) = token.split_at(position);
         for changed in [before.to_owned(), format!("{before}A{after}"), after.to_owned()] {
-            assert!(changed == token || fixture.who(&changed).await.is_err(), "{position}: {changed}");
+            assert!(
+                changed == token || fixture.who(&changed).await.is_err(),
+                "{position}: {changed}"
+            );
         }
     }
 }

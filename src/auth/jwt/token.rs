@@ -71,7 +71,9 @@ fn algorithm(header: &Object) -> Result<Algorithm, Wrong> {
         return Err(Wrong("its header has `crit`"));
     }
     // A logout token or a proof of possession of the same issuer is no access token (RFC 8725, 3.11).
-    let typ = header.get("typ").map(|typ| typ.as_str().map(str::to_ascii_lowercase));
+    let typ = header
+        .get("typ")
+        .map(|typ| typ.as_str().map(str::to_ascii_lowercase));
     if !matches!(
         typ.as_ref().map(Option::as_deref),
         None | Some(Some("jwt" | "at+jwt" | "application/at+jwt" | "application/jwt"))

@@ -105,7 +105,11 @@ async fn ten_thousand_key_ids_in_five_minutes_cause_ten_fetches() {
     let key = SigningKey::p256("k");
     let (ring, source) = ready(&[&key]).await;
     for n in 0..10_000 {
-        assert!(verify(&ring, &with_kid(&key, &format!("random-{n}"))).await.is_err());
+        assert!(
+            verify(&ring, &with_kid(&key, &format!("random-{n}")))
+                .await
+                .is_err()
+        );
         tokio::time::advance(Duration::from_millis(30)).await;
     }
 
