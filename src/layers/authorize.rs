@@ -24,7 +24,7 @@ use std::{
 use tower::{Layer, Service};
 
 use crate::{
-    auth::policy::{Decision, Policy, Question},
+    auth::policy::{Decision, Denial, Policy, Question},
     call::Call,
     failure::{Failure, Reason},
     operation::Operation,
@@ -96,20 +96,27 @@ where
 
     fn call(&mut self, call: Call<Op>) -> Self::Future {
         let question = Question {
-            caller: call.caller.clone(),
-            action: Op::ACTION,
-            target: Arc::clone(&call.target),
+            caller: &call.caller,
+            operation: Op::NAME,
+            target: &call.target,
+            facts: Op::describe(&call.input),
         };
         match self.policy.decide(&question) {
-            Decision::Permit => Box::pin(self.inner.call(Permitted(call))),
-            Decision::Deny => {
-                let message = format!(
-                    "`{}` may not call {}; ask the operator for it",
-                    call.caller,
-                    Op::ACTION
-                );
-                Box::pin(ready(Err(Failure::new(Reason::NotPermitted, message))))
-            }
+            Decision::Permit { .. } => Box::pin(self.inner.call(Permitted(call))),
+            Decision::Deny(denial) => Box::pin(ready(Err(refusal::<Op>(&call, &denial)))),
         }
+    }
+}
+
+fn refusal<Op: Operation>(call: &Call<Op>, denial: &Denial) -> Failure {
+    let message = format!(
+        "`{}` may not call {}: {denial}; ask the operator for it",
+        call.caller,
+        Op::ACTION
+    );
+    let failure = Failure::new(Reason::NotPermitted, message);
+    match denial.policies().as_slice() {
+        [] => failure,
+        ids => failure.metadata("policyIds", ids.join(",")),
     }
 }

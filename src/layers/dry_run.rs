@@ -85,7 +85,7 @@ mod tests {
         call::{Call, Caller, Target},
         idempotency::UpstreamToken,
         layers::{authorize::AuthorizeLayer, testing::Ram},
-        operation::Repeat,
+        operation::{Facts, Repeat},
     };
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -113,6 +113,10 @@ mod tests {
 
         fn validate(_: &Input) -> Vec<FieldViolation> {
             Vec::new()
+        }
+
+        fn describe(_: &Input) -> Facts<'_> {
+            Facts::default()
         }
 
         fn client_token(input: &Input) -> Option<&str> {

@@ -12,7 +12,7 @@ use crate::{
     call::{Call, Caller, Target},
     failure::Failure,
     idempotency::UpstreamToken,
-    operation::{Operation, Repeat},
+    operation::{Facts, Operation, Repeat},
 };
 
 /// What an operation of a test names in its signature, and never uses.
@@ -34,6 +34,10 @@ impl<const REPEAT: char> Operation for Op<REPEAT> {
 
     fn validate(_: &String) -> Vec<FieldViolation> {
         Vec::new()
+    }
+
+    fn describe(_: &String) -> Facts<'_> {
+        Facts::default()
     }
 
     async fn send(_: &Ram, _: &String, _: &UpstreamToken) -> Result<String, Failure> {
