@@ -1,6 +1,8 @@
 //! Who calls, and what they may do: the traits that the layers use, and their implementations.
 
 pub mod anonymous;
+#[cfg(feature = "cedar")]
+pub mod cedar;
 pub mod peer;
 pub mod policy;
 pub mod static_tokens;

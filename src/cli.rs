@@ -185,6 +185,9 @@ struct Serve {
     /// File with the SHA-256 of every bearer token and its caller's name.
     #[arg(long, value_name = "FILE")]
     auth_tokens_file: Option<String>,
+    /// Cedar policies that say who may share what: a file, or a folder of *.cedar files.
+    #[arg(long, value_name = "PATH")]
+    policy_file: Option<String>,
     /// Serve everybody, on loopback only.
     #[arg(long)]
     insecure_no_auth: bool,
@@ -250,7 +253,9 @@ impl From<Refused> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) | StartError::Keys(_) => Self::Usage(vec![chain(&error)]),
+            StartError::Tokens(_) | StartError::Keys(_) | StartError::Policy(_) => {
+                Self::Usage(vec![chain(&error)])
+            }
             StartError::SharedStore(ref why) if why.is_in_the_settings() => Self::Usage(vec![chain(&error)]),
             StartError::Listen(..)
             | StartError::Ram(_)
@@ -383,6 +388,7 @@ fn read_config(flags: &Serve) -> Result<Config, End> {
         ("store", flags.store.clone()),
         ("insecure_no_auth", switch(flags.insecure_no_auth)),
         ("auth.tokens_file", flags.auth_tokens_file.clone()),
+        ("policy.file", flags.policy_file.clone()),
         ("sandbox.enabled", switch(flags.sandbox)),
         ("sandbox.listen", flags.sandbox_listen.clone()),
         ("ram.endpoint", flags.ram_endpoint.clone()),

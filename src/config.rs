@@ -54,6 +54,15 @@ pub enum Authentication {
     Nobody,
 }
 
+/// What callers may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policies {
+    /// What the Cedar policies of this file or folder permit.
+    Cedar(PathBuf),
+    /// Everything, whoever they are.
+    AllowAll,
+}
+
 /// The embedded RAM.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
@@ -72,6 +81,8 @@ pub struct Config {
     pub sandbox: Option<Sandbox>,
     /// How callers prove who they are.
     pub authentication: Authentication,
+    /// What they may do.
+    pub policies: Policies,
     /// Where idempotency records live.
     pub store: Store,
     /// File with the keys that seal the records, if they are to be sealed.
@@ -174,11 +185,14 @@ fn read(r: &mut Reader) -> Option<Config> {
         "a file path",
         "File with a line `SHA-256-of-token caller-name` for each bearer token. Reread when it changes and on SIGHUP.",
     );
+    let policy = read_policy(r);
     let sandbox = read_sandbox(r);
     let ram = read_ram(r);
 
+    let authentication = authentication(r, listen, insecure, tokens, sandbox.is_some());
     let config = Config {
-        authentication: authentication(r, listen, insecure, tokens, sandbox.is_some()),
+        policies: policies(r, policy, insecure || sandbox.is_some()),
+        authentication,
         store: match (store, &sandbox) {
             (Ok(Some(store)), _) => Some(store),
             (Ok(None), Some(_)) => Some(Store::Memory),
@@ -236,6 +250,43 @@ fn authentication(
             Authentication::Nobody
         }
     }
+}
+
+fn read_policy(r: &mut Reader) -> (Option<PathBuf>, bool) {
+    let file = r.optional(
+        "policy.file",
+        "a file or a folder",
+        "Cedar policies that say who may share what, in a file or in the `*.cedar` files of a folder (docs/policy.md). \
+         What no policy permits is denied. Reread when it changes and on SIGHUP.",
+    );
+    let allow_all = r.or_default(
+        "policy.allow_all",
+        false,
+        "true or false",
+        "Lets every authenticated caller do everything that the credentials may, instead of policies.",
+    );
+    (file, allow_all)
+}
+
+/// Nothing is permitted by default, except where nobody is asked who they are either.
+fn policies(r: &mut Reader, (file, allow_all): (Option<PathBuf>, bool), open: bool) -> Policies {
+    match file {
+        Some(_) if allow_all => {
+            r.fault("policy.file and policy.allow_all exclude each other; remove one");
+        }
+        Some(_) if !cfg!(feature = "cedar") => {
+            r.fault("policy.file (RAM_FACADE_POLICY_FILE) is set, but this build has no policies (feature `cedar`)");
+        }
+        Some(file) => return Policies::Cedar(file),
+        None if !open && !allow_all => {
+            r.fault(
+                "no policy: set policy.file (RAM_FACADE_POLICY_FILE) to Cedar policies, or policy.allow_all = true to \
+                 let every authenticated caller do everything",
+            );
+        }
+        None => {}
+    }
+    Policies::AllowAll
 }
 
 fn read_sandbox(r: &mut Reader) -> Option<Sandbox> {
@@ -405,8 +456,30 @@ mod tests {
     fn nobody_gets_in_by_default() {
         let faults = config("store = \":memory:\"").unwrap_err();
 
-        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults.len(), 2, "{faults:?}");
         assert!(faults[0].contains("no authentication"), "{faults:?}");
+        assert!(faults[1].contains("no policy"), "{faults:?}");
+    }
+
+    #[test]
+    fn whoever_gets_in_may_do_nothing_by_default() {
+        let with = |policy| {
+            config(&format!(
+                "store = \":memory:\"\n[auth]\ntokens_file = \"t\"\n[policy]\n{policy}"
+            ))
+        };
+        let refused = |policy| with(policy).unwrap_err().join("\n");
+
+        assert!(refused("").contains("no policy: set policy.file"));
+        assert!(refused("file = \"p\"\nallow_all = true").contains("exclude each other"));
+        assert_eq!(with("allow_all = true").unwrap().policies, Policies::AllowAll);
+        #[cfg(feature = "cedar")]
+        assert_eq!(
+            with("file = \"p\"").unwrap().policies,
+            Policies::Cedar("p".into())
+        );
+        #[cfg(not(feature = "cedar"))]
+        assert!(refused("file = \"p\"").contains("this build has no policies"));
     }
 
     #[test]

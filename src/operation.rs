@@ -28,6 +28,15 @@ pub enum Repeat {
     Never,
 }
 
+/// What policies know of an operation before it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// AWS's name of the operation.
+    pub name: &'static str,
+    /// Whether it changes nothing at AWS.
+    pub reads_only: bool,
+}
+
 /// One operation of RAM.
 pub trait Operation: Sized + Send + Sync + 'static {
     /// AWS's name of the operation, for instance `CreateResourceShare`.

@@ -5,9 +5,13 @@ pub mod list_resource_types;
 
 use tonic::{Request, Response, Status};
 
-use crate::{api::Api, operation::Operation, pb::v1::resource_share_service_server::ResourceShareService};
+use crate::{
+    api::Api,
+    operation::{Operation, Sort},
+    pb::v1::resource_share_service_server::ResourceShareService,
+};
 
-/// Connects each rpc of the service to its operation.
+/// Connects each rpc of the service to its operation, and lists the operations.
 macro_rules! rpcs {
     ($($rpc:ident => $op:ty,)*) => {
         #[tonic::async_trait]
@@ -19,6 +23,14 @@ macro_rules! rpcs {
                 self.unary::<$op>(request).await
             })*
         }
+
+        /// Every operation, for what speaks of them without calling them.
+        pub const ALL: &[Sort] = &[
+            $(Sort {
+                name: <$op as Operation>::NAME,
+                reads_only: <$op as Operation>::READS_ONLY,
+            },)*
+        ];
     };
 }
 

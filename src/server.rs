@@ -3,6 +3,7 @@
 
 pub mod connections;
 pub mod health;
+mod policies;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -23,10 +24,10 @@ use crate::{
     auth::{
         Authenticator,
         anonymous::Anonymous,
-        policy::EveryCaller,
+        policy::{EveryCaller, Policy},
         static_tokens::{self, LoadError, StaticTokens},
     },
-    config::{self, Authentication, Config},
+    config::{self, Authentication, Config, Policies},
     failure::chain,
     idempotency::{
         redis::{OpenError as SharedOpenError, RedisStore},
@@ -81,6 +82,9 @@ pub enum StartError {
     /// The file of bearer tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] LoadError),
+    /// The policies cannot be used.
+    #[error("{0}")]
+    Policy(String),
     /// The compiled contract cannot be served: a defect of the build.
     #[error("the compiled contract is broken: {0}")]
     Contract(String),
@@ -133,14 +137,14 @@ impl Server {
 
         let executions = TaskTracker::new();
         let draining = Draining::default();
+        let health = HealthReporter::new();
         let stack = Stack::new(
-            Arc::new(EveryCaller),
+            policy(&config, &health, &stop).await?,
             IdempotencyLayer::new(store, config.idempotency, executions.clone()),
             config.retry,
             config.attempt,
             ram,
         );
-        let health = HealthReporter::new();
         let routes = routes(stack, &health)?;
 
         let ring = ServiceBuilder::new()
@@ -242,10 +246,15 @@ pub fn check(config: &Config) -> Vec<String> {
         .store_key_file
         .as_deref()
         .and_then(|path| Keys::load(path).err());
+    let policies = match &config.policies {
+        Policies::Cedar(path) => policies::check(path).err(),
+        Policies::AllowAll => None,
+    };
     tokens
         .into_iter()
         .chain(store)
         .chain(keys.map(|e| chain(&e)))
+        .chain(policies)
         .collect()
 }
 
@@ -299,6 +308,25 @@ fn authenticator(
             Ok(Arc::new(Anonymous::default()))
         }
     }
+}
+
+async fn policy(
+    config: &Config,
+    health: &HealthReporter,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Policy>, StartError> {
+    let path = match &config.policies {
+        Policies::Cedar(path) => path,
+        Policies::AllowAll => {
+            if config.authentication != Authentication::Nobody {
+                tracing::warn!(
+                    "no policy: every authenticated caller may do everything that the credentials may"
+                );
+            }
+            return Ok(Arc::new(EveryCaller));
+        }
+    };
+    policies::start(path, health, stop).await
 }
 
 /// The services that this server has: the contract's, health, and reflection in both versions that clients ask for.

@@ -13,13 +13,18 @@ use crate::pb::v1::resource_share_service_server::SERVICE_NAME;
 
 /// Tells probes that the server and its service are ready, or not.
 pub(super) async fn set(reporter: &HealthReporter, serving: bool) {
+    set_one(reporter, "", serving).await;
+    set_one(reporter, SERVICE_NAME, serving).await;
+}
+
+/// Tells probes that ask for `service` whether it is ready.
+pub(super) async fn set_one(reporter: &HealthReporter, service: &str, serving: bool) {
     let status = if serving {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing
     };
-    reporter.set_service_status("", status).await;
-    reporter.set_service_status(SERVICE_NAME, status).await;
+    reporter.set_service_status(service, status).await;
 }
 
 /// Asks the server at `address` whether `service` serves; the empty name asks for the server as a whole.
