@@ -253,7 +253,7 @@ impl From<Refused> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) | StartError::Keys(_) | StartError::Policy(_) => {
+            StartError::Tokens(_) | StartError::Keys(_) | StartError::Policy(_) | StartError::Audit(_) => {
                 Self::Usage(vec![chain(&error)])
             }
             StartError::SharedStore(ref why) if why.is_in_the_settings() => Self::Usage(vec![chain(&error)]),

@@ -10,6 +10,7 @@ mod store;
 use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use crate::{
+    audit,
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
     layers::{attempt, deadline, idempotency, in_flight, retry},
     ram, rules, sandbox,
@@ -101,6 +102,8 @@ pub struct Config {
     pub retry: retry::Settings,
     /// Attempts.
     pub attempt: attempt::Settings,
+    /// The audit log.
+    pub audit: audit::Settings,
     /// Logs.
     pub log: telemetry::Settings,
     /// Variables that look like ours and mean nothing: worth a warning.
@@ -215,6 +218,7 @@ fn read(r: &mut Reader) -> Option<Config> {
         idempotency: keys::idempotency(r),
         retry: keys::retry(r),
         attempt: keys::attempt(r),
+        audit: read_audit(r),
         log: read_log(r),
         stray_variables: Vec::new(),
     };
@@ -368,6 +372,28 @@ fn read_ram(r: &mut Reader) -> ram::Settings {
     }
     if settings.account.as_ref().is_some_and(|a| !rules::is_account(a)) {
         r.fault("ram.account (RAM_FACADE_RAM_ACCOUNT) must have 12 digits");
+    }
+    settings
+}
+
+fn read_audit(r: &mut Reader) -> audit::Settings {
+    let settings = audit::Settings {
+        sink: r.optional(
+            "audit.file",
+            "a file path, or `-` for standard output",
+            "Where one JSON line for each decision and each outcome goes (docs/audit.md). Made with mode 0600; opened \
+             again on SIGHUP. Unset: there is no audit log.",
+        ),
+        required: r.or_default(
+            "audit.required",
+            false,
+            "true or false",
+            "Whether calls that change something are refused while the audit log cannot be written. Otherwise they go \
+             on, and lines that are lost are counted and logged.",
+        ),
+    };
+    if settings.required && settings.sink.is_none() {
+        r.fault("audit.required (RAM_FACADE_AUDIT_REQUIRED) is true, but audit.file names no log");
     }
     settings
 }

@@ -21,6 +21,7 @@ use tower::ServiceBuilder;
 
 use crate::{
     api::Api,
+    audit::{self, Audit},
     auth::{
         Authenticator,
         anonymous::Anonymous,
@@ -61,6 +62,9 @@ use connections::Drained;
 /// quarter of it.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
 
+/// How long a stopping server waits for its audit log to be written, which is no part of the drain.
+const AUDIT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -85,6 +89,9 @@ pub enum StartError {
     /// The policies cannot be used.
     #[error("{0}")]
     Policy(String),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] audit::OpenError),
     /// The compiled contract cannot be served: a defect of the build.
     #[error("the compiled contract is broken: {0}")]
     Contract(String),
@@ -100,6 +107,7 @@ pub struct Server {
     stop: CancellationToken,
     connections: JoinHandle<Drained>,
     drain: std::time::Duration,
+    audit: Audit,
 }
 
 impl Server {
@@ -138,13 +146,21 @@ impl Server {
         let executions = TaskTracker::new();
         let draining = Draining::default();
         let health = HealthReporter::new();
+        let audit = Audit::start(&config.audit)?;
+        let reopening = audit.clone().reopen_on_hangup(stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = reopening.await {
+                tracing::error!(%error, "the audit log is not opened again on SIGHUP");
+            }
+        });
         let stack = Stack::new(
             policy(&config, &health, &stop).await?,
             IdempotencyLayer::new(store, config.idempotency, executions.clone()),
             config.retry,
             config.attempt,
             ram,
-        );
+        )
+        .audited(&audit);
         let routes = routes(stack, &health)?;
 
         let ring = ServiceBuilder::new()
@@ -178,6 +194,7 @@ impl Server {
             stop,
             connections: tokio::spawn(serving),
             drain,
+            audit,
         })
     }
 
@@ -215,6 +232,8 @@ impl Server {
                 "stopping before these ended; a retry takes them over"
             );
         }
+        // Last, when nothing can end any more.
+        self.audit.flush(AUDIT_PATIENCE).await;
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
         }

@@ -154,6 +154,7 @@ mod tests {
                 account: "111122223333".into(),
                 region: "eu-west-1".into(),
             }),
+            request_id: None,
             deadline: Instant::now() + Duration::from_secs(1),
             input: Arc::new(Input {
                 validate_only,

@@ -56,6 +56,7 @@ pub(crate) async fn execution<const REPEAT: char>(patience: Duration) -> Executi
     let call = Call {
         caller: Caller::new("test", "a"),
         target: Arc::new(target),
+        request_id: None,
         deadline,
         input: Arc::default(),
     };

@@ -369,6 +369,7 @@ impl<S: Store> Fixture<S> {
         service.oneshot(Call::<O> {
             caller: Caller::new("test", caller),
             target: Arc::new(target()),
+            request_id: None,
             deadline: Instant::now() + PATIENCE,
             input: Arc::new(input),
         })
