@@ -42,6 +42,9 @@ pub enum Proof {
 }
 
 impl Proof {
+    /// Every kind of proof.
+    pub const ALL: [Self; 4] = [Self::Nothing, Self::StaticToken, Self::Certificate, Self::Jwt];
+
     /// Its name in logs and policies.
     #[must_use]
     pub fn name(self) -> &'static str {

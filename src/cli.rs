@@ -1,6 +1,7 @@
-//! The command line: `serve`, `sandbox`, `check-config`, `healthcheck`, `idempotency`.
+//! The command line: `serve`, `sandbox`, `check-config`, `healthcheck`, `idempotency`, `policy`.
 //!
-//! Exit codes: 0 after a drain, 2 for bad usage or configuration, 1 for the rest.
+//! Exit codes: 0 after a drain, 2 for bad usage or configuration, 1 for the rest. `policy explain` ends with 0 for a permit
+//! and with 1 for a denial.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,8 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "cedar")]
+use crate::policy_tool;
 use crate::{
     config::{Config, Fault, Sources, reference},
     failure::chain,
@@ -43,6 +46,47 @@ enum Command {
     Healthcheck(Health),
     /// Look at the records of a stopped server, and settle one by hand.
     Idempotency(Operate),
+    /// Check policies, and ask them without a server.
+    #[cfg(feature = "cedar")]
+    Policy(Policies),
+}
+
+#[cfg(feature = "cedar")]
+#[derive(Debug, Args)]
+struct Policies {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[cfg(feature = "cedar")]
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Check policies together, as the server would; exit code 2 when there are faults.
+    Check {
+        /// Files, or folders of *.cedar files.
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Say what policies decide about a request, and which ones; exit code 0 for a permit, 1 for a denial.
+    Explain {
+        /// A file, or a folder of *.cedar files.
+        #[arg(long, value_name = "PATH")]
+        policy: PathBuf,
+        /// The request (JSON; see docs/policy.md).
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        /// Another caller than the file's.
+        #[arg(long, value_name = "ISSUER/SUBJECT")]
+        caller: Option<String>,
+        /// What proved the caller's name: static-token, certificate, jwt or nothing.
+        #[arg(long, value_name = "PROOF")]
+        proof: Option<String>,
+        /// What the verifier knows about the caller besides; may stand several times.
+        #[arg(long, value_name = "NAME=VALUE")]
+        attribute: Vec<String>,
+    },
+    /// Print the schema that policies are written against.
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -231,6 +275,9 @@ enum End {
     Usage(Vec<String>),
     /// Anything else.
     Failed(String),
+    /// Everything was said; the answer is no.
+    #[cfg(feature = "cedar")]
+    No,
 }
 
 impl From<io::Error> for End {
@@ -288,6 +335,8 @@ fn report(end: End) -> ExitCode {
             }
             ExitCode::from(2)
         }
+        #[cfg(feature = "cedar")]
+        End::No => ExitCode::from(1),
         End::Failed(why) => {
             let _ = writeln!(err, "error: {why}");
             ExitCode::from(1)
@@ -325,6 +374,8 @@ async fn run(command: Command) -> Result<(), End> {
             Ok(())
         }
         Command::Idempotency(flags) => operate(flags.command).await,
+        #[cfg(feature = "cedar")]
+        Command::Policy(flags) => policy(flags.command),
     }
 }
 
@@ -361,6 +412,38 @@ async fn operate(command: OperateCommand) -> Result<(), End> {
             }
             let verdict = succeeded_arn.map_or(Verdict::Forget, |arn| Verdict::Succeeded { arn });
             say(&records.resolve(&name, &verdict).await?);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(feature = "cedar")]
+fn policy(command: PolicyCommand) -> Result<(), End> {
+    match command {
+        PolicyCommand::Check { paths } => {
+            let lines = policy_tool::check(&paths).map_err(End::Usage)?;
+            lines.iter().for_each(|line| say(line));
+        }
+        PolicyCommand::Explain {
+            policy,
+            request,
+            caller,
+            proof,
+            attribute,
+        } => {
+            let who = policy_tool::Who {
+                caller,
+                proof,
+                attributes: attribute,
+            };
+            let explained = policy_tool::explain(&policy, &request, &who).map_err(End::Usage)?;
+            explained.lines.iter().for_each(|line| say(line));
+            if !explained.permit {
+                return Err(End::No);
+            }
+        }
+        PolicyCommand::Schema => {
+            let _ = write!(io::stdout().lock(), "{}", policy_tool::schema());
         }
     }
     Ok(())

@@ -55,6 +55,8 @@ pub mod operation;
 pub mod operations;
 pub mod operator;
 pub mod pb;
+#[cfg(feature = "cedar")]
+pub mod policy_tool;
 pub mod ram;
 pub mod rules;
 pub mod sandbox;

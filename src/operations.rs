@@ -3,11 +3,13 @@
 pub mod create_resource_share;
 pub mod list_resource_types;
 
+use prost::{DecodeError, Message};
 use tonic::{Request, Response, Status};
+use tonic_types::FieldViolation;
 
 use crate::{
     api::Api,
-    operation::{Operation, Sort},
+    operation::{Facts, Operation, Sort},
     pb::v1::resource_share_service_server::ResourceShareService,
 };
 
@@ -31,6 +33,22 @@ macro_rules! rpcs {
                 reads_only: <$op as Operation>::READS_ONLY,
             },)*
         ];
+
+        /// Decodes a request of the named operation and shows its violations and its facts. What is no operation has none.
+        ///
+        /// # Errors
+        /// If the bytes are no message.
+        pub fn describe(
+            operation: &str,
+            request: &[u8],
+            look: &mut dyn FnMut(Vec<FieldViolation>, Facts<'_>),
+        ) -> Result<(), DecodeError> {
+            $(if operation == <$op as Operation>::NAME {
+                let input = <$op as Operation>::Input::decode(request)?;
+                look(<$op as Operation>::validate(&input), <$op as Operation>::describe(&input));
+            })*
+            Ok(())
+        }
     };
 }
 
