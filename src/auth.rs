@@ -2,6 +2,8 @@
 
 pub mod anonymous;
 mod bearer;
+#[cfg(feature = "cedar")]
+pub mod cedar;
 pub mod certificate;
 pub mod jwt;
 pub mod one_of;

@@ -1,6 +1,7 @@
-//! The command line: `serve`, `sandbox`, `check-config`, `healthcheck`, `idempotency`.
+//! The command line: `serve`, `sandbox`, `check-config`, `healthcheck`, `idempotency`, `policy`.
 //!
-//! Exit codes: 0 after a drain, 2 for bad usage or configuration, 1 for the rest.
+//! Exit codes: 0 after a drain, 2 for bad usage or configuration, 1 for the rest. `policy explain` ends with 0 for a permit
+//! and with 1 for a denial.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,8 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "cedar")]
+use crate::policy_tool;
 use crate::{
     config::{Config, Fault, Sources, reference},
     failure::chain,
@@ -43,6 +46,47 @@ enum Command {
     Healthcheck(Health),
     /// Look at the records of a stopped server, and settle one by hand.
     Idempotency(Operate),
+    /// Check policies, and ask them without a server.
+    #[cfg(feature = "cedar")]
+    Policy(Policies),
+}
+
+#[cfg(feature = "cedar")]
+#[derive(Debug, Args)]
+struct Policies {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[cfg(feature = "cedar")]
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Check policies together, as the server would; exit code 2 when there are faults.
+    Check {
+        /// Files, or folders of *.cedar files.
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Say what policies decide about a request, and which ones; exit code 0 for a permit, 1 for a denial.
+    Explain {
+        /// A file, or a folder of *.cedar files.
+        #[arg(long, value_name = "PATH")]
+        policy: PathBuf,
+        /// The request (JSON; see docs/policy.md).
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        /// Another caller than the file's.
+        #[arg(long, value_name = "ISSUER/SUBJECT")]
+        caller: Option<String>,
+        /// What proved the caller's name: static-token, certificate, jwt or nothing.
+        #[arg(long, value_name = "PROOF")]
+        proof: Option<String>,
+        /// What the verifier knows about the caller besides; may stand several times.
+        #[arg(long, value_name = "NAME=VALUE")]
+        attribute: Vec<String>,
+    },
+    /// Print the schema that policies are written against.
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -209,6 +253,9 @@ struct Serve {
     /// File of the issuers whose JWT bearer tokens are accepted.
     #[arg(long, value_name = "FILE")]
     auth_issuers_file: Option<String>,
+    /// Cedar policies that say who may share what: a file, or a folder of *.cedar files.
+    #[arg(long, value_name = "PATH")]
+    policy_file: Option<String>,
     /// Serve everybody, on loopback only.
     #[arg(long)]
     insecure_no_auth: bool,
@@ -274,6 +321,9 @@ enum End {
     Usage(Vec<String>),
     /// Anything else.
     Failed(String),
+    /// Everything was said; the answer is no.
+    #[cfg(feature = "cedar")]
+    No,
 }
 
 impl From<io::Error> for End {
@@ -296,9 +346,12 @@ impl From<Refused> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) | StartError::Issuers(_) | StartError::Keys(_) | StartError::Tls(_) => {
-                Self::Usage(vec![chain(&error)])
-            }
+            StartError::Tokens(_)
+            | StartError::Issuers(_)
+            | StartError::Keys(_)
+            | StartError::Tls(_)
+            | StartError::Policy(_)
+            | StartError::Audit(_) => Self::Usage(vec![chain(&error)]),
             StartError::SharedStore(ref why) if why.is_in_the_settings() => Self::Usage(vec![chain(&error)]),
             StartError::Listen(..)
             | StartError::Ram(_)
@@ -331,6 +384,8 @@ fn report(end: End) -> ExitCode {
             }
             ExitCode::from(2)
         }
+        #[cfg(feature = "cedar")]
+        End::No => ExitCode::from(1),
         End::Failed(why) => {
             let _ = writeln!(err, "error: {why}");
             ExitCode::from(1)
@@ -368,6 +423,8 @@ async fn run(command: Command) -> Result<(), End> {
             Ok(())
         }
         Command::Idempotency(flags) => operate(flags.command).await,
+        #[cfg(feature = "cedar")]
+        Command::Policy(flags) => policy(flags.command),
     }
 }
 
@@ -409,6 +466,38 @@ async fn operate(command: OperateCommand) -> Result<(), End> {
     Ok(())
 }
 
+#[cfg(feature = "cedar")]
+fn policy(command: PolicyCommand) -> Result<(), End> {
+    match command {
+        PolicyCommand::Check { paths } => {
+            let lines = policy_tool::check(&paths).map_err(End::Usage)?;
+            lines.iter().for_each(|line| say(line));
+        }
+        PolicyCommand::Explain {
+            policy,
+            request,
+            caller,
+            proof,
+            attribute,
+        } => {
+            let who = policy_tool::Who {
+                caller,
+                proof,
+                attributes: attribute,
+            };
+            let explained = policy_tool::explain(&policy, &request, &who).map_err(End::Usage)?;
+            explained.lines.iter().for_each(|line| say(line));
+            if !explained.permit {
+                return Err(End::No);
+            }
+        }
+        PolicyCommand::Schema => {
+            let _ = write!(io::stdout().lock(), "{}", policy_tool::schema());
+        }
+    }
+    Ok(())
+}
+
 fn read_config(flags: &Serve) -> Result<Config, End> {
     #[expect(
         clippy::disallowed_methods,
@@ -432,6 +521,7 @@ fn read_config(flags: &Serve) -> Result<Config, End> {
         ("insecure_no_auth", switch(flags.insecure_no_auth)),
         ("auth.tokens_file", flags.auth_tokens_file.clone()),
         ("auth.issuers_file", flags.auth_issuers_file.clone()),
+        ("policy.file", flags.policy_file.clone()),
         ("sandbox.enabled", switch(flags.sandbox)),
         ("sandbox.listen", flags.sandbox_listen.clone()),
         ("ram.endpoint", flags.ram_endpoint.clone()),

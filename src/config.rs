@@ -11,6 +11,7 @@ mod tls;
 use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use crate::{
+    audit,
     auth::certificate,
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
     layers::{attempt, deadline, idempotency, in_flight, limit_caller, retry},
@@ -66,6 +67,15 @@ impl Authentication {
     }
 }
 
+/// What callers may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policies {
+    /// What the Cedar policies of this file or folder permit.
+    Cedar(PathBuf),
+    /// Everything, whoever they are.
+    AllowAll,
+}
+
 /// The embedded RAM.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
@@ -86,6 +96,8 @@ pub struct Config {
     pub authentication: Authentication,
     /// TLS, if it is to be spoken.
     pub tls: Option<server_tls::Settings>,
+    /// What they may do.
+    pub policies: Policies,
     /// Where idempotency records live.
     pub store: Store,
     /// File with the keys that seal the records, if they are to be sealed.
@@ -106,6 +118,8 @@ pub struct Config {
     pub retry: retry::Settings,
     /// Attempts.
     pub attempt: attempt::Settings,
+    /// The audit log.
+    pub audit: audit::Settings,
     /// Logs.
     pub log: telemetry::Settings,
     /// Variables that look like ours and mean nothing: worth a warning.
@@ -200,12 +214,14 @@ fn read(r: &mut Reader) -> Option<Config> {
         ),
         certificate: tls::callers(r, tls.as_ref()),
     };
+    let policy = read_policy(r);
     let sandbox = read_sandbox(r);
     let ram = read_ram(r);
 
     let config = Config {
         authentication: authentication(r, listen, insecure, proofs, sandbox.is_some()),
         tls,
+        policies: policies(r, policy, insecure || sandbox.is_some()),
         store: match (store, &sandbox) {
             (Ok(Some(store)), _) => Some(store),
             (Ok(None), Some(_)) => Some(Store::Memory),
@@ -229,6 +245,7 @@ fn read(r: &mut Reader) -> Option<Config> {
         idempotency: keys::idempotency(r),
         retry: keys::retry(r),
         attempt: keys::attempt(r),
+        audit: read_audit(r),
         log: read_log(r),
         stray_variables: Vec::new(),
     };
@@ -260,6 +277,43 @@ fn authentication(
         ));
     }
     proofs
+}
+
+fn read_policy(r: &mut Reader) -> (Option<PathBuf>, bool) {
+    let file = r.optional(
+        "policy.file",
+        "a file or a folder",
+        "Cedar policies that say who may share what, in a file or in the `*.cedar` files of a folder (docs/policy.md). \
+         What no policy permits is denied. Reread when it changes and on SIGHUP.",
+    );
+    let allow_all = r.or_default(
+        "policy.allow_all",
+        false,
+        "true or false",
+        "Lets every authenticated caller do everything that the credentials may, instead of policies.",
+    );
+    (file, allow_all)
+}
+
+/// Nothing is permitted by default, except where nobody is asked who they are either.
+fn policies(r: &mut Reader, (file, allow_all): (Option<PathBuf>, bool), open: bool) -> Policies {
+    match file {
+        Some(_) if allow_all => {
+            r.fault("policy.file and policy.allow_all exclude each other; remove one");
+        }
+        Some(_) if !cfg!(feature = "cedar") => {
+            r.fault("policy.file (RAM_FACADE_POLICY_FILE) is set, but this build has no policies (feature `cedar`)");
+        }
+        Some(file) => return Policies::Cedar(file),
+        None if !open && !allow_all => {
+            r.fault(
+                "no policy: set policy.file (RAM_FACADE_POLICY_FILE) to Cedar policies, or policy.allow_all = true to \
+                 let every authenticated caller do everything",
+            );
+        }
+        None => {}
+    }
+    Policies::AllowAll
 }
 
 fn read_sandbox(r: &mut Reader) -> Option<Sandbox> {
@@ -341,6 +395,28 @@ fn read_ram(r: &mut Reader) -> ram::Settings {
     }
     if settings.account.as_ref().is_some_and(|a| !rules::is_account(a)) {
         r.fault("ram.account (RAM_FACADE_RAM_ACCOUNT) must have 12 digits");
+    }
+    settings
+}
+
+fn read_audit(r: &mut Reader) -> audit::Settings {
+    let settings = audit::Settings {
+        sink: r.optional(
+            "audit.file",
+            "a file path, or `-` for standard output",
+            "Where one JSON line for each decision and each outcome goes (docs/audit.md). Made with mode 0600; opened \
+             again on SIGHUP. Unset: there is no audit log.",
+        ),
+        required: r.or_default(
+            "audit.required",
+            false,
+            "true or false",
+            "Whether calls that change something are refused while the audit log cannot be written. Otherwise they go \
+             on, and lines that are lost are counted and logged.",
+        ),
+    };
+    if settings.required && settings.sink.is_none() {
+        r.fault("audit.required (RAM_FACADE_AUDIT_REQUIRED) is true, but audit.file names no log");
     }
     settings
 }
@@ -429,8 +505,30 @@ mod tests {
     fn nobody_gets_in_by_default() {
         let faults = config("store = \":memory:\"").unwrap_err();
 
-        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults.len(), 2, "{faults:?}");
         assert!(faults[0].contains("no authentication"), "{faults:?}");
+        assert!(faults[1].contains("no policy"), "{faults:?}");
+    }
+
+    #[test]
+    fn whoever_gets_in_may_do_nothing_by_default() {
+        let with = |policy| {
+            config(&format!(
+                "store = \":memory:\"\n[auth]\ntokens_file = \"t\"\n[policy]\n{policy}"
+            ))
+        };
+        let refused = |policy| with(policy).unwrap_err().join("\n");
+
+        assert!(refused("").contains("no policy: set policy.file"));
+        assert!(refused("file = \"p\"\nallow_all = true").contains("exclude each other"));
+        assert_eq!(with("allow_all = true").unwrap().policies, Policies::AllowAll);
+        #[cfg(feature = "cedar")]
+        assert_eq!(
+            with("file = \"p\"").unwrap().policies,
+            Policies::Cedar("p".into())
+        );
+        #[cfg(not(feature = "cedar"))]
+        assert!(refused("file = \"p\"").contains("this build has no policies"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The HTTP ring is composed in `server.rs`, the call ring in `stack.rs`.
 
 pub mod attempt;
+pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 pub mod catch_panic;

@@ -18,6 +18,7 @@
 //!  ── tonic decodes one message ──────────────────────────────────────────────────────────────────
 //!  api                   validates; makes a call::Call of an operation::Operation
 //!  ── the call ring: typed, generic over the operation; composed in stack ────────────────────────
+//!  layers::audit         puts on record what became of it
 //!  layers::authorize     policy; leaves a Permitted behind
 //!  layers::dry_run       answers validate_only
 //!  layers::idempotency   replays, joins, refuses, or claims and executes once, detached
@@ -42,6 +43,7 @@
 extern crate self as ram_facade;
 
 pub mod api;
+pub mod audit;
 pub mod auth;
 pub mod call;
 pub mod cli;
@@ -55,6 +57,8 @@ pub mod operation;
 pub mod operations;
 pub mod operator;
 pub mod pb;
+#[cfg(feature = "cedar")]
+pub mod policy_tool;
 pub mod ram;
 pub mod rules;
 pub mod sandbox;

@@ -3,6 +3,7 @@
 
 pub mod connections;
 pub mod health;
+mod policies;
 pub mod tls;
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
@@ -21,16 +22,17 @@ use tower::ServiceBuilder;
 
 use crate::{
     api::Api,
+    audit::{self, Audit},
     auth::{
         Authenticator,
         anonymous::Anonymous,
         certificate::Certificate,
         jwt::{self, Jwt},
         one_of::OneOf,
-        policy::EveryCaller,
+        policy::{EveryCaller, Policy},
         static_tokens::{self, LoadError, StaticTokens},
     },
-    config::{self, Config},
+    config::{self, Config, Policies},
     failure::chain,
     idempotency::{
         redis::{OpenError as SharedOpenError, RedisStore},
@@ -66,6 +68,9 @@ use tls::Tls;
 /// quarter of it.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
 
+/// How long a stopping server waits for its audit log to be written, which is no part of the drain.
+const AUDIT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -93,6 +98,12 @@ pub enum StartError {
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::LoadError),
+    /// The policies cannot be used.
+    #[error("{0}")]
+    Policy(String),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] audit::OpenError),
     /// The compiled contract cannot be served: a defect of the build.
     #[error("the compiled contract is broken: {0}")]
     Contract(String),
@@ -109,6 +120,7 @@ pub struct Server {
     stop: CancellationToken,
     connections: JoinHandle<Drained>,
     drain: std::time::Duration,
+    audit: Audit,
 }
 
 impl Server {
@@ -157,14 +169,22 @@ impl Server {
 
         let executions = TaskTracker::new();
         let draining = Draining::default();
+        let health = HealthReporter::new();
+        let audit = Audit::start(&config.audit)?;
+        let reopening = audit.clone().reopen_on_hangup(stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = reopening.await {
+                tracing::error!(%error, "the audit log is not opened again on SIGHUP");
+            }
+        });
         let stack = Stack::new(
-            Arc::new(EveryCaller),
+            policy(&config, &health, &stop).await?,
             IdempotencyLayer::new(store, config.idempotency, executions.clone()),
             config.retry,
             config.attempt,
             ram,
-        );
-        let health = HealthReporter::new();
+        )
+        .audited(&audit);
         let routes = routes(stack, &health)?;
 
         let ring = ServiceBuilder::new()
@@ -211,6 +231,7 @@ impl Server {
             stop,
             connections: tokio::spawn(serving),
             drain,
+            audit,
         })
     }
 
@@ -253,6 +274,8 @@ impl Server {
                 "stopping before these ended; a retry takes them over"
             );
         }
+        // Last, when nothing can end any more.
+        self.audit.flush(AUDIT_PATIENCE).await;
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
         }
@@ -289,6 +312,10 @@ pub fn check(config: &Config) -> Vec<String> {
         .store_key_file
         .as_deref()
         .and_then(|path| Keys::load(path).err());
+    let policies = match &config.policies {
+        Policies::Cedar(path) => policies::check(path).err(),
+        Policies::AllowAll => None,
+    };
     let tls = config.tls.clone().and_then(|settings| Tls::load(settings).err());
     let tokens = tokens.map(|e| chain(&e));
     tokens
@@ -297,6 +324,7 @@ pub fn check(config: &Config) -> Vec<String> {
         .chain(tls.map(|e| chain(&e)))
         .chain(store)
         .chain(keys.map(|e| chain(&e)))
+        .chain(policies)
         .collect()
 }
 
@@ -386,6 +414,25 @@ fn static_tokens(path: &Path, stop: &CancellationToken) -> Result<Arc<dyn Authen
         }
     });
     Ok(tokens)
+}
+
+async fn policy(
+    config: &Config,
+    health: &HealthReporter,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Policy>, StartError> {
+    let path = match &config.policies {
+        Policies::Cedar(path) => path,
+        Policies::AllowAll => {
+            if !config.authentication.is_off() {
+                tracing::warn!(
+                    "no policy: every authenticated caller may do everything that the credentials may"
+                );
+            }
+            return Ok(Arc::new(EveryCaller));
+        }
+    };
+    policies::start(path, health, stop).await
 }
 
 /// The services that this server has: the contract's, health, and reflection in both versions that clients ask for.

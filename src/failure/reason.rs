@@ -124,6 +124,8 @@ reasons! {
     OutcomeUnknown = Facade, "OUTCOME_UNKNOWN", Unavailable;
     /// The idempotency store cannot be reached, so nothing was sent.
     StoreUnavailable = Facade, "IDEMPOTENCY_STORE_UNAVAILABLE", Unavailable;
+    /// The audit log cannot be written, and it has to be before anything is changed.
+    AuditUnavailable = Facade, "AUDIT_UNAVAILABLE", Unavailable;
     /// Policy does not let this caller do this.
     NotPermitted = Facade, "NOT_PERMITTED", PermissionDenied;
     /// The request carries no credential.

@@ -18,23 +18,24 @@ use crate::{failure::chain, pb::v1::resource_share_service_server::SERVICE_NAME}
 /// Tells probes that the service serves, and whether the server as a whole, which the empty name stands for, is ready for
 /// every caller.
 pub(super) async fn serving(reporter: &HealthReporter, ready: bool) {
-    let whole = if ready {
+    set(reporter, "", ready).await;
+    set(reporter, SERVICE_NAME, true).await;
+}
+
+/// Tells probes that ask for `service` whether it is ready.
+pub(super) async fn set(reporter: &HealthReporter, service: &str, serving: bool) {
+    let status = if serving {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing
     };
-    reporter.set_service_status("", whole).await;
-    reporter
-        .set_service_status(SERVICE_NAME, ServingStatus::Serving)
-        .await;
+    reporter.set_service_status(service, status).await;
 }
 
 /// Tells probes that neither serves any more.
 pub(super) async fn stop(reporter: &HealthReporter) {
-    reporter.set_service_status("", ServingStatus::NotServing).await;
-    reporter
-        .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
-        .await;
+    set(reporter, "", false).await;
+    set(reporter, SERVICE_NAME, false).await;
 }
 
 /// Asks the server at `address`, over TLS if there is `tls`, whether `service` serves; the empty name asks for the server
