@@ -129,6 +129,9 @@ struct Which {
     /// The caller, as the log names it: `issuer/name`, or the name of a bearer token.
     #[arg(long, value_name = "CALLER")]
     caller: Option<String>,
+    /// Who vouches for the caller, if that is a URL: --caller is then the name alone.
+    #[arg(long, value_name = "ISSUER", requires = "caller")]
+    issuer: Option<String>,
     /// Account of the facade's credentials.
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
@@ -149,8 +152,12 @@ impl Which {
             return Name::Digits(self.name.unwrap_or_default());
         };
         let caller = self.caller.unwrap_or_default();
+        let named = match &self.issuer {
+            Some(issuer) => (issuer.as_str(), caller.as_str()),
+            None => caller.split_once('/').unwrap_or(("static-token", &caller)),
+        };
         Name::intent(
-            caller.split_once('/').unwrap_or(("static-token", &caller)),
+            named,
             [
                 self.partition,
                 self.account.unwrap_or_default(),
@@ -185,6 +192,9 @@ struct Serve {
     /// File with the SHA-256 of every bearer token and its caller's name.
     #[arg(long, value_name = "FILE")]
     auth_tokens_file: Option<String>,
+    /// File of the issuers whose JWT bearer tokens are accepted.
+    #[arg(long, value_name = "FILE")]
+    auth_issuers_file: Option<String>,
     /// Serve everybody, on loopback only.
     #[arg(long)]
     insecure_no_auth: bool,
@@ -250,7 +260,9 @@ impl From<Refused> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) | StartError::Keys(_) => Self::Usage(vec![chain(&error)]),
+            StartError::Tokens(_) | StartError::Issuers(_) | StartError::Keys(_) => {
+                Self::Usage(vec![chain(&error)])
+            }
             StartError::SharedStore(ref why) if why.is_in_the_settings() => Self::Usage(vec![chain(&error)]),
             StartError::Listen(..)
             | StartError::Ram(_)
@@ -383,6 +395,7 @@ fn read_config(flags: &Serve) -> Result<Config, End> {
         ("store", flags.store.clone()),
         ("insecure_no_auth", switch(flags.insecure_no_auth)),
         ("auth.tokens_file", flags.auth_tokens_file.clone()),
+        ("auth.issuers_file", flags.auth_issuers_file.clone()),
         ("sandbox.enabled", switch(flags.sandbox)),
         ("sandbox.listen", flags.sandbox_listen.clone()),
         ("ram.endpoint", flags.ram_endpoint.clone()),

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, path::PathBuf
 
 use crate::{
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
-    layers::{attempt, deadline, idempotency, in_flight, retry},
+    layers::{attempt, deadline, idempotency, in_flight, limit_caller, retry},
     ram, rules, sandbox,
     server::connections,
     telemetry,
@@ -45,13 +45,21 @@ impl FromStr for Store {
     }
 }
 
-/// How callers prove who they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authentication {
+/// How callers prove who they are. Without any way everybody is the same anonymous caller, on loopback only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authentication {
     /// Bearer tokens whose hashes stand in this file.
-    StaticTokens(PathBuf),
-    /// Everybody is the same anonymous caller. Loopback only.
-    Nobody,
+    pub tokens_file: Option<PathBuf>,
+    /// JWT bearer tokens of the issuers in this file.
+    pub issuers_file: Option<PathBuf>,
+}
+
+impl Authentication {
+    /// Returns whether nobody has to prove anything.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The embedded RAM.
@@ -82,6 +90,8 @@ pub struct Config {
     pub connections: connections::Settings,
     /// The cap on calls in flight.
     pub in_flight: in_flight::Settings,
+    /// The caps of each caller.
+    pub limits: limit_caller::Settings,
     /// Deadlines.
     pub deadline: deadline::Settings,
     /// Records of intents.
@@ -169,16 +179,24 @@ fn read(r: &mut Reader) -> Option<Config> {
         "true or false",
         "Serves everybody, on loopback addresses only.",
     );
-    let tokens = r.optional::<PathBuf>(
-        "auth.tokens_file",
-        "a file path",
-        "File with a line `SHA-256-of-token caller-name` for each bearer token. Reread when it changes and on SIGHUP.",
-    );
+    let proofs = Authentication {
+        tokens_file: r.optional(
+            "auth.tokens_file",
+            "a file path",
+            "File with a line `SHA-256-of-token caller-name` for each bearer token. Reread when it changes and on SIGHUP.",
+        ),
+        issuers_file: r.optional(
+            "auth.issuers_file",
+            "a file path",
+            "File (TOML) with an [[issuer]] for each issuer of JWT bearer tokens that are accepted; docs/auth.md. Read \
+             at start.",
+        ),
+    };
     let sandbox = read_sandbox(r);
     let ram = read_ram(r);
 
     let config = Config {
-        authentication: authentication(r, listen, insecure, tokens, sandbox.is_some()),
+        authentication: authentication(r, listen, insecure, proofs, sandbox.is_some()),
         store: match (store, &sandbox) {
             (Ok(Some(store)), _) => Some(store),
             (Ok(None), Some(_)) => Some(Store::Memory),
@@ -197,6 +215,7 @@ fn read(r: &mut Reader) -> Option<Config> {
         ram,
         connections: keys::connections(r),
         in_flight: keys::in_flight(r),
+        limits: keys::limits(r),
         deadline: keys::deadline(r),
         idempotency: keys::idempotency(r),
         retry: keys::retry(r),
@@ -212,30 +231,25 @@ fn authentication(
     r: &mut Reader,
     listen: SocketAddr,
     insecure: bool,
-    tokens: Option<PathBuf>,
+    proofs: Authentication,
     sandbox: bool,
 ) -> Authentication {
-    match tokens {
-        Some(_) if insecure => {
-            r.fault("auth.tokens_file and insecure_no_auth exclude each other; remove one");
-            Authentication::Nobody
+    if !proofs.is_off() {
+        if insecure {
+            r.fault("insecure_no_auth and the keys auth.* exclude each other; remove one");
         }
-        Some(file) => Authentication::StaticTokens(file),
-        None => {
-            if !insecure && !sandbox {
-                r.fault(
-                    "no authentication: set auth.tokens_file (RAM_FACADE_AUTH_TOKENS_FILE), or insecure_no_auth \
-                     (--insecure-no-auth) to serve everybody on loopback",
-                );
-            } else if !listen.ip().is_loopback() {
-                r.fault(format!(
-                    "listen (RAM_FACADE_LISTEN) is `{listen}`, but without authentication only loopback addresses are \
-                     served; set auth.tokens_file or listen on 127.0.0.1"
-                ));
-            }
-            Authentication::Nobody
-        }
+    } else if !insecure && !sandbox {
+        r.fault(
+            "no authentication: set auth.tokens_file (RAM_FACADE_AUTH_TOKENS_FILE) or auth.issuers_file \
+             (RAM_FACADE_AUTH_ISSUERS_FILE), or insecure_no_auth (--insecure-no-auth) to serve everybody on loopback",
+        );
+    } else if !listen.ip().is_loopback() {
+        r.fault(format!(
+            "listen (RAM_FACADE_LISTEN) is `{listen}`, but without authentication only loopback addresses are served; \
+             set auth.tokens_file or auth.issuers_file, or listen on 127.0.0.1"
+        ));
     }
+    proofs
 }
 
 fn read_sandbox(r: &mut Reader) -> Option<Sandbox> {
@@ -398,7 +412,7 @@ mod tests {
         let config = config("[sandbox]\nenabled = true").unwrap();
 
         assert_eq!(config.store, Store::Memory);
-        assert_eq!(config.authentication, Authentication::Nobody);
+        assert_eq!(config.authentication, Authentication::default());
     }
 
     #[test]
@@ -416,6 +430,24 @@ mod tests {
             assert!(faults[0].contains("only loopback"), "{faults:?}");
         }
         assert!(config("listen = \"[::1]:0\"\nstore = \":memory:\"\ninsecure_no_auth = true").is_ok());
+    }
+
+    #[test]
+    fn several_verifiers_may_stand_together_and_none_beside_insecure_no_auth() {
+        let both =
+            "store = \":memory:\"\nlisten = \"0.0.0.0:1\"\n[auth]\ntokens_file = \"t\"\nissuers_file = \"i\"";
+        let expected = Authentication {
+            tokens_file: Some("t".into()),
+            issuers_file: Some("i".into()),
+        };
+
+        assert_eq!(config(both).unwrap().authentication, expected);
+        for key in ["tokens_file", "issuers_file"] {
+            let faults = config(&format!(
+                "store = \":memory:\"\ninsecure_no_auth = true\n[auth]\n{key} = \"x\""
+            ));
+            assert!(faults.unwrap_err()[0].contains("exclude each other"), "{key}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //!  layers::in_flight     sheds what is too much
 //!  layers::deadline      one absolute deadline
 //!  layers::authenticate  a credential becomes a call::Caller
+//!  layers::limit_caller  a share of the server for each caller
 //!  layers::explain       gives tonic's own refusals a reason
 //!  ── tonic decodes one message ──────────────────────────────────────────────────────────────────
 //!  api                   validates; makes a call::Call of an operation::Operation

@@ -4,7 +4,7 @@
 pub mod connections;
 pub mod health;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -23,10 +23,12 @@ use crate::{
     auth::{
         Authenticator,
         anonymous::Anonymous,
+        jwt::{self, Jwt},
+        one_of::OneOf,
         policy::EveryCaller,
         static_tokens::{self, LoadError, StaticTokens},
     },
-    config::{self, Authentication, Config},
+    config::{self, Config},
     failure::chain,
     idempotency::{
         redis::{OpenError as SharedOpenError, RedisStore},
@@ -44,6 +46,7 @@ use crate::{
         grpc_request::GrpcRequestLayer,
         idempotency::IdempotencyLayer,
         in_flight::{Draining, InFlightLayer},
+        limit_caller::LimitCallerLayer,
         request_id::RequestIdLayer,
         trace::TraceLayer,
     },
@@ -81,6 +84,9 @@ pub enum StartError {
     /// The file of bearer tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] LoadError),
+    /// The issuers of JWT bearer tokens cannot be used.
+    #[error(transparent)]
+    Issuers(#[from] jwt::LoadError),
     /// The compiled contract cannot be served: a defect of the build.
     #[error("the compiled contract is broken: {0}")]
     Contract(String),
@@ -91,6 +97,7 @@ pub struct Server {
     address: SocketAddr,
     sandbox: Option<Sandbox>,
     health: HealthReporter,
+    becoming_ready: Option<JoinHandle<()>>,
     draining: Draining,
     executions: TaskTracker,
     stop: CancellationToken,
@@ -129,7 +136,10 @@ impl Server {
             SteadyClock::new(config.idempotency.token_memory),
             stop.clone().cancelled_owned(),
         ));
-        let authenticator = authenticator(&config.authentication, &stop)?;
+        let Authentication {
+            authenticator,
+            issuers,
+        } = authentication(&config.authentication, &stop)?;
 
         let executions = TaskTracker::new();
         let draining = Draining::default();
@@ -158,17 +168,27 @@ impl Server {
             .layer(DeadlineLayer::new(config.deadline))
             // Before the message is decoded: nobody unknown has anything parsed.
             .layer(AuthenticateLayer::new(authenticator))
+            // As soon as it is known who calls, and before anything is decoded for them.
+            .layer(LimitCallerLayer::new(config.limits))
             // Next to tonic, whose own refusals carry no reason.
             .layer(ExplainLayer)
             .service(routes);
 
-        health::set(&health, true).await;
+        health::serving(&health, issuers.is_none()).await;
+        let becoming_ready = issuers.map(|issuers| {
+            let health = health.clone();
+            tokio::spawn(async move {
+                issuers.ready().await;
+                health::serving(&health, true).await;
+            })
+        });
         let drain = config.connections.drain;
         let serving = connections::serve(listener, ring, config.connections, stop.clone());
         Ok(Self {
             address,
             sandbox,
             health,
+            becoming_ready,
             draining,
             executions,
             stop,
@@ -197,7 +217,12 @@ impl Server {
     /// # Cancellation
     /// The server goes on draining by itself.
     pub async fn stop(self) -> Drained {
-        health::set(&self.health, false).await;
+        // First, and to its end: it must not say afterwards that the server is ready.
+        if let Some(becoming_ready) = self.becoming_ready {
+            becoming_ready.abort();
+            let _ = becoming_ready.await;
+        }
+        health::stop(&self.health).await;
         self.draining.start();
         self.stop.cancel();
         let end = Instant::now() + self.drain;
@@ -230,10 +255,14 @@ async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
 /// Looks at what the configuration points to, without changing any of it: every fault, as a sentence.
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
-    let tokens = match &config.authentication {
-        Authentication::StaticTokens(path) => StaticTokens::load(path).err().map(|e| chain(&e)),
-        Authentication::Nobody => None,
-    };
+    let config::Authentication {
+        tokens_file,
+        issuers_file,
+    } = &config.authentication;
+    let tokens = tokens_file
+        .as_ref()
+        .and_then(|path| StaticTokens::load(path).err());
+    let issuers = issuers_file.as_ref().and_then(|path| Jwt::load(path).err());
     let store = match &config.store {
         config::Store::Redis(settings) => RedisStore::check(settings).err().map(|e| chain(&e)),
         config::Store::Memory | config::Store::File(_) => None,
@@ -242,8 +271,10 @@ pub fn check(config: &Config) -> Vec<String> {
         .store_key_file
         .as_deref()
         .and_then(|path| Keys::load(path).err());
+    let tokens = tokens.map(|e| chain(&e));
     tokens
         .into_iter()
+        .chain(issuers.map(|e| chain(&e)))
         .chain(store)
         .chain(keys.map(|e| chain(&e)))
         .collect()
@@ -278,27 +309,50 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     })
 }
 
-fn authenticator(
-    how: &Authentication,
+/// Who finds out who calls, and what of it has to get ready first.
+struct Authentication {
+    authenticator: Arc<dyn Authenticator>,
+    issuers: Option<Arc<Jwt>>,
+}
+
+fn authentication(
+    how: &config::Authentication,
     stop: &CancellationToken,
-) -> Result<Arc<dyn Authenticator>, StartError> {
-    match how {
-        Authentication::StaticTokens(path) => {
-            let settings = static_tokens::Settings::new(path);
-            let tokens = Arc::new(StaticTokens::load(settings.path)?);
-            let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
-            tokio::spawn(async move {
-                if let Err(error) = watching.await {
-                    tracing::error!(%error, "the token file is not watched: changes need a restart");
-                }
-            });
-            Ok(tokens)
-        }
-        Authentication::Nobody => {
-            tracing::warn!("no authentication: every process on this machine may call as `none/anonymous`");
-            Ok(Arc::new(Anonymous::default()))
-        }
+) -> Result<Authentication, StartError> {
+    if how.is_off() {
+        tracing::warn!("no authentication: every process on this machine may call as `none/anonymous`");
+        return Ok(Authentication {
+            authenticator: Arc::new(Anonymous::default()),
+            issuers: None,
+        });
     }
+    let mut verifiers = OneOf::default();
+    if let Some(path) = &how.tokens_file {
+        verifiers.tokens = Some(static_tokens(path, stop)?);
+    }
+    let mut issuers = None;
+    if let Some(path) = &how.issuers_file {
+        let jwt = Arc::new(Jwt::load(path)?);
+        jwt.keep_current(stop);
+        verifiers.jwt = Some(Arc::clone(&jwt) as Arc<dyn Authenticator>);
+        issuers = Some(jwt);
+    }
+    Ok(Authentication {
+        authenticator: Arc::new(verifiers),
+        issuers,
+    })
+}
+
+fn static_tokens(path: &Path, stop: &CancellationToken) -> Result<Arc<dyn Authenticator>, StartError> {
+    let settings = static_tokens::Settings::new(path);
+    let tokens = Arc::new(StaticTokens::load(settings.path)?);
+    let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
+    tokio::spawn(async move {
+        if let Err(error) = watching.await {
+            tracing::error!(%error, "the token file is not watched: changes need a restart");
+        }
+    });
+    Ok(tokens)
 }
 
 /// The services that this server has: the contract's, health, and reflection in both versions that clients ask for.

@@ -130,6 +130,14 @@ reasons! {
     CredentialsMissing = Facade, "CREDENTIALS_MISSING", Unauthenticated;
     /// The request's credential is not valid.
     CredentialsInvalid = Facade, "CREDENTIALS_INVALID", Unauthenticated;
+    /// The request's credential was valid, and has expired.
+    CredentialsExpired = Facade, "CREDENTIALS_EXPIRED", Unauthenticated;
+    /// The keys that check the request's credential cannot be had.
+    FacadeKeysUnavailable = Facade, "FACADE_KEYS_UNAVAILABLE", Unavailable;
+    /// The caller sends more calls than it may.
+    CallerRateLimited = Facade, "CALLER_RATE_LIMITED", ResourceExhausted;
+    /// The caller has as many calls in flight as it may.
+    CallerInFlightLimit = Facade, "CALLER_IN_FLIGHT_LIMIT", ResourceExhausted;
     /// The caller's deadline passed.
     DeadlineExceeded = Facade, "DEADLINE_EXCEEDED", DeadlineExceeded;
     /// The `grpc-timeout` header is malformed.

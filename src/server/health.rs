@@ -11,15 +11,26 @@ use tonic_health::{
 
 use crate::pb::v1::resource_share_service_server::SERVICE_NAME;
 
-/// Tells probes that the server and its service are ready, or not.
-pub(super) async fn set(reporter: &HealthReporter, serving: bool) {
-    let status = if serving {
+/// Tells probes that the service serves, and whether the server as a whole, which the empty name stands for, is ready for
+/// every caller.
+pub(super) async fn serving(reporter: &HealthReporter, ready: bool) {
+    let whole = if ready {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing
     };
-    reporter.set_service_status("", status).await;
-    reporter.set_service_status(SERVICE_NAME, status).await;
+    reporter.set_service_status("", whole).await;
+    reporter
+        .set_service_status(SERVICE_NAME, ServingStatus::Serving)
+        .await;
+}
+
+/// Tells probes that neither serves any more.
+pub(super) async fn stop(reporter: &HealthReporter) {
+    reporter.set_service_status("", ServingStatus::NotServing).await;
+    reporter
+        .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
+        .await;
 }
 
 /// Asks the server at `address` whether `service` serves; the empty name asks for the server as a whole.

@@ -66,7 +66,7 @@ pub(super) fn listed(faults: &[Fault]) -> String {
 
 /// What tells that a file has changed: `ctime` also sees changed rights, and a write that keeps the time and length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(in crate::auth) struct Stamp {
     inode: u64,
     pub(super) length: u64,
     pub(super) modified: (i64, i64),
@@ -83,7 +83,7 @@ impl Stamp {
         }
     }
 
-    pub(super) fn at(path: &Path) -> Option<Self> {
+    pub(in crate::auth) fn at(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
     }
 }

@@ -15,6 +15,7 @@ use super::{
     table::MAX_NAME,
     *,
 };
+use crate::{auth::bearer::MAX_TOKEN, failure::Reason};
 
 /// The hash of `token` as the file writes it.
 fn hex(token: &str) -> String {
