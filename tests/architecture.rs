@@ -123,6 +123,21 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
         "one place turns the SDK's answers into ours",
     ),
     ("aws_sdk_sts", &["ram"], "the account is asked for once"),
+    (
+        "jsonwebtoken",
+        &["auth/jwt"],
+        "one place decides which tokens are believed",
+    ),
+    (
+        "hyper_rustls",
+        &["auth/jwt/source"],
+        "nothing but keys is fetched past the AWS SDK",
+    ),
+    (
+        "governor",
+        &["layers/limit_caller"],
+        "one place counts what callers ask for",
+    ),
     ("rusqlite", &["idempotency/sqlite"], "a store is one file"),
     ("redis", &["idempotency/redis"], "a store is one file"),
     (

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod history;
+pub mod issuer;
+pub mod jwks_server;
 pub mod raw;
 pub mod redis_server;
 
