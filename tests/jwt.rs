@@ -633,7 +633,7 @@ async fn keys_rotate_under_load_without_a_failed_call() {
         .collect();
     until("callers are at work", async || calls.load(Ordering::SeqCst) > 50).await;
 
-    // An issuer publishes a key before it signs with it. The old one goes with it: nobody here may fail for that.
+    // An issuer publishes a key before it signs with it, and keeps the old one until its tokens have ended.
     served.issuer.play(Play::Body(jwks(&[&old, &new])));
     rotated.store(true, Ordering::SeqCst);
 
