@@ -18,7 +18,7 @@ use std::{
         Arc, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use common::{
@@ -35,6 +35,7 @@ use ram_facade::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::Instant,
 };
 use tonic::{Code, Status};
 
@@ -534,7 +535,7 @@ async fn nothing_fails_while_certificate_authority_and_list_are_replaced() {
     let certificate = fixture.public.issue(Leaf::server());
     fixture.files.identity(&certificate);
     until("the new certificate is shown", async || {
-        dial.read().unwrap().clone().shown().await == certificate.certificate
+        Dial::new(address, &fixture.public, Some(&alice)).shown().await == certificate.certificate
     })
     .await;
     turn().await;
@@ -723,7 +724,10 @@ async fn files_that_cannot_be_used_stop_the_start_with_key_file_and_rule() {
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     );
     files.write("empty.pem", "");
-    files.write("torn.crt", &own.certificate_pem[..own.certificate_pem.len() - 40]);
+    files.write(
+        "torn.crt",
+        &own.certificate_pem.replace("-----END CERTIFICATE-----", ""),
+    );
     files.write(
         "garbage.crt",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
