@@ -52,6 +52,7 @@ pub mod layers;
 pub mod operation;
 pub mod operations;
 pub mod operator;
+pub mod pacing;
 pub mod pb;
 pub mod ram;
 pub mod rules;
