@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, path::PathBuf
 
 use crate::{
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
-    layers::{attempt, deadline, idempotency, in_flight, retry},
+    layers::{attempt, deadline, idempotency, in_flight, pace, retry},
     ram, rules, sandbox,
     server::connections,
     telemetry,
@@ -88,6 +88,8 @@ pub struct Config {
     pub idempotency: idempotency::Settings,
     /// Retries.
     pub retry: retry::Settings,
+    /// The rate of requests to RAM.
+    pub pace: pace::Settings,
     /// Attempts.
     pub attempt: attempt::Settings,
     /// Logs.
@@ -200,6 +202,7 @@ fn read(r: &mut Reader) -> Option<Config> {
         deadline: keys::deadline(r),
         idempotency: keys::idempotency(r),
         retry: keys::retry(r),
+        pace: keys::pace(r),
         attempt: keys::attempt(r),
         log: read_log(r),
         stray_variables: Vec::new(),

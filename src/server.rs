@@ -44,7 +44,9 @@ use crate::{
         grpc_request::GrpcRequestLayer,
         idempotency::IdempotencyLayer,
         in_flight::{Draining, InFlightLayer},
+        pace::Pacer,
         request_id::RequestIdLayer,
+        retry::RetryLayer,
         trace::TraceLayer,
     },
     pb,
@@ -136,7 +138,8 @@ impl Server {
         let stack = Stack::new(
             Arc::new(EveryCaller),
             IdempotencyLayer::new(store, config.idempotency, executions.clone()),
-            config.retry,
+            RetryLayer::new(config.retry),
+            Pacer::new(config.pace),
             config.attempt,
             ram,
         );
