@@ -92,6 +92,8 @@ pub struct Config {
     pub pace: pace::Settings,
     /// Attempts.
     pub attempt: attempt::Settings,
+    /// Metrics.
+    pub metrics: telemetry::metrics::Settings,
     /// Logs.
     pub log: telemetry::Settings,
     /// Variables that look like ours and mean nothing: worth a warning.
@@ -204,6 +206,13 @@ fn read(r: &mut Reader) -> Option<Config> {
         retry: keys::retry(r),
         pace: keys::pace(r),
         attempt: keys::attempt(r),
+        metrics: telemetry::metrics::Settings {
+            listen: r.optional(
+                "metrics.listen",
+                "an address with a port, like 127.0.0.1:9464",
+                "Where `/metrics` is served, without authentication. Unset: nowhere.",
+            ),
+        },
         log: read_log(r),
         stray_variables: Vec::new(),
     };

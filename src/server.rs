@@ -4,10 +4,11 @@
 pub mod connections;
 pub mod health;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, io, net::SocketAddr, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use prometheus_client::registry::Registry;
 use tokio::{
     net::TcpListener,
     task::JoinHandle,
@@ -47,13 +48,14 @@ use crate::{
         pace::Pacer,
         request_id::RequestIdLayer,
         retry::RetryLayer,
-        trace::TraceLayer,
+        trace::{self, TraceLayer},
     },
     pb,
     pb::v1::resource_share_service_server::ResourceShareServiceServer,
     ram::{self, Ram},
     sandbox::Sandbox,
     stack::Stack,
+    telemetry::metrics,
 };
 
 use connections::Drained;
@@ -91,6 +93,7 @@ pub enum StartError {
 /// A running server. Dropping it leaves it running; [`Server::stop`] ends it.
 pub struct Server {
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     sandbox: Option<Sandbox>,
     health: HealthReporter,
     draining: Draining,
@@ -135,11 +138,23 @@ impl Server {
 
         let executions = TaskTracker::new();
         let draining = Draining::default();
+        let idempotency = IdempotencyLayer::new(store, config.idempotency, executions.clone());
+        let retry = RetryLayer::new(config.retry);
+        let pacer = Pacer::new(config.pace);
+        let calls = trace::Metrics::new(pb::method_paths());
+        let mut registry = Registry::default();
+        calls.register(&mut registry);
+        idempotency.metrics().register(&mut registry);
+        let target = registry.sub_registry_with_labels(labels(&ram).into_iter());
+        pacer.metrics().register(target);
+        retry.metrics().register(target);
+        let metrics = start_metrics(&config, registry, &stop).await?;
+
         let stack = Stack::new(
             Arc::new(EveryCaller),
-            IdempotencyLayer::new(store, config.idempotency, executions.clone()),
-            RetryLayer::new(config.retry),
-            Pacer::new(config.pace),
+            idempotency,
+            retry,
+            pacer,
             config.attempt,
             ram,
         );
@@ -150,7 +165,7 @@ impl Server {
             // First, so that every line of the log and every refusal below has the id.
             .layer(RequestIdLayer)
             // Sees every refusal below, and the call whose client went away.
-            .layer(TraceLayer)
+            .layer(TraceLayer::new(calls))
             // Around all that runs for a request: a defect answers INTERNAL and the connection lives on.
             .layer(CatchPanicLayer)
             // Before anything is counted: what is no gRPC request takes no place.
@@ -170,6 +185,7 @@ impl Server {
         let serving = connections::serve(listener, ring, config.connections, stop.clone());
         Ok(Self {
             address,
+            metrics,
             sandbox,
             health,
             draining,
@@ -184,6 +200,12 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics are served, if they are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// The embedded RAM, if there is one.
@@ -219,6 +241,31 @@ impl Server {
         }
         drained
     }
+}
+
+/// Which RAM the metrics of pacing and retries speak of.
+fn labels(ram: &Ram) -> [(Cow<'static, str>, Cow<'static, str>); 2] {
+    let target = &ram.target;
+    [
+        ("account".into(), target.account.clone().into()),
+        ("region".into(), target.region.clone().into()),
+    ]
+}
+
+async fn start_metrics(
+    config: &Config,
+    registry: Registry,
+    stop: &CancellationToken,
+) -> Result<Option<SocketAddr>, StartError> {
+    let Some(listen) = config.metrics.listen else {
+        return Ok(None);
+    };
+    let failed = |e| StartError::Listen(listen, e);
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    tracing::info!(%address, "metrics are served");
+    tokio::spawn(metrics::serve(listener, Arc::new(registry), stop.clone()));
+    Ok(Some(address))
 }
 
 async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {

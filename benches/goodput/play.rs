@@ -46,7 +46,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    scenarios::{DURATION, Scenario},
+    scenarios::Scenario,
     upstream::Upstream,
 };
 
@@ -163,7 +163,7 @@ async fn run(scenario: Scenario, contender: Contender, pace: pace::Settings) -> 
     }
     let replicas = Arc::new(replicas);
     let notes = Arc::new(Mutex::new(Notes {
-        series: vec![0.0; (DURATION / 10.0) as usize],
+        series: vec![0.0; (scenario.duration / 10.0) as usize],
         ..Notes::default()
     }));
     let began = Instant::now();
@@ -181,25 +181,25 @@ async fn run(scenario: Scenario, contender: Contender, pace: pace::Settings) -> 
     let mut at = 0.0;
     loop {
         at += -(1.0 - fastrand::f64()).ln() / scenario.offered;
-        if at >= DURATION {
+        if at >= scenario.duration {
             break;
         }
         sleep_until(began + Duration::from_secs_f64(at)).await;
         begin(number);
         number += 1;
     }
-    sleep_until(began + Duration::from_secs_f64(DURATION)).await;
+    sleep_until(began + Duration::from_secs_f64(scenario.duration)).await;
     let notes = std::mem::take(&mut *notes.lock().unwrap());
-    summary(&scenario, notes, &upstream)
+    summary(&scenario, notes, &upstream, number)
 }
 
-fn summary(scenario: &Scenario, mut notes: Notes, upstream: &Upstream) -> Outcome {
+fn summary(scenario: &Scenario, mut notes: Notes, upstream: &Upstream, begun: u64) -> Outcome {
     let counts = upstream.counts();
     let successes = notes.successes.len() as f64;
-    let goodput = successes / DURATION;
+    let goodput = successes / scenario.duration;
     Outcome {
         goodput,
-        share: goodput / scenario.possible(),
+        share: goodput / scenario.possible(begun),
         throttles: counts.throttled as f64 / successes.max(1.0),
         success_p50: quantile(&mut notes.successes, 0.5),
         success_p99: quantile(&mut notes.successes, 0.99),

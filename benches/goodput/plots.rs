@@ -8,7 +8,7 @@ use plotters::{
     style::{BLACK, Color, Palette, Palette99, WHITE},
 };
 
-use super::{Outcomes, play::Contender, scenarios::DURATION};
+use super::{Outcomes, play::Contender};
 
 /// Draws the first seed of each contender in the scenarios that show most.
 pub fn write(outcomes: &Outcomes) {
@@ -29,7 +29,7 @@ fn draw(name: &'static str, outcomes: &Outcomes) {
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(50)
-        .build_cartesian_2d(0.0..DURATION, 0.0..8.0)
+        .build_cartesian_2d(0.0..600.0, 0.0..8.0)
         .unwrap();
     chart
         .configure_mesh()

@@ -2,9 +2,6 @@
 
 use super::upstream::Model;
 
-/// How long each scenario lasts, in seconds of virtual time.
-pub const DURATION: f64 = 600.0;
-
 /// One scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -14,6 +11,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// RAM.
     pub model: Model,
+    /// How long it lasts, in seconds of virtual time.
+    pub duration: f64,
     /// Operations a second that callers begin, at random moments (Poisson).
     pub offered: f64,
     /// Operations that are all begun at the start.
@@ -57,6 +56,7 @@ const BASE: Scenario = Scenario {
         outage: None,
         foreign: 0.0,
     },
+    duration: 600.0,
     offered: 10.0,
     herd: 0,
     callers: 10,
@@ -242,20 +242,20 @@ pub const ALL: &[Scenario] = &[
 ];
 
 impl Scenario {
-    /// The most operations a second that can succeed, within rounding and luck of arrival.
-    pub fn possible(&self) -> f64 {
-        let ends = self.model.caps.iter().skip(1).map(|(from, _)| *from).chain([DURATION]);
+    /// The most operations a second that can succeed of those that were `begun`, but for what RAM's bucket holds at the
+    /// start and for the luck of arrival.
+    pub fn possible(&self, begun: u64) -> f64 {
+        let offered = (begun as f64 - f64::from(self.herd)) / self.duration;
+        let ends = self.model.caps.iter().skip(1).map(|(from, _)| *from).chain([self.duration]);
         let mut sum = 0.0;
         for ((from, cap), to) in self.model.caps.iter().zip(ends) {
             let mut span = to - from;
             if let Some((begins, ends)) = self.model.outage {
                 span -= (ends.min(to) - begins.max(*from)).max(0.0);
             }
-            // The foreign program takes what it asks for, and never more than its half in the long run.
-            let cap = cap - self.model.foreign.min(cap / 2.0);
-            sum += span * cap.min(self.offered);
+            // What is left when the foreign program gets all that it asks for.
+            sum += span * (cap - self.model.foreign).min(offered);
         }
-        let herd = f64::from(self.herd).min(5.0 * DURATION - sum);
-        (sum + herd) / DURATION
+        (sum + f64::from(self.herd)) / self.duration
     }
 }

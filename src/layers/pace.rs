@@ -135,18 +135,21 @@ where
                 return result;
             }
         };
-        under_way.ended(End::Throttled(pause(&throttled)));
+        let pause = pause(&throttled);
+        under_way.ended(End::Throttled(pause));
+        // RAM's own word is the least that the caller is told.
+        let told = |wait: Duration| wait.mul_f64(jitter()).max(pause.unwrap_or_default());
         throttles += 1;
         if throttles > MAX_THROTTLES {
             return Err(throttled
-                .advice(Advice::After(Duration::from_secs(1).mul_f64(jitter())))
+                .advice(Advice::After(told(Duration::from_secs(1))))
                 .metadata("throttles", throttles.to_string()));
         }
         permit = match pacer.acquire(&caller, patience, Asking::Throttled).await {
             Ok(permit) => permit,
             Err(refusal) => {
                 return Err(throttled
-                    .advice(Advice::After(refusal.wait.mul_f64(jitter())))
+                    .advice(Advice::After(told(refusal.wait)))
                     .metadata("throttles", throttles.to_string()));
             }
         };

@@ -14,9 +14,12 @@ const DECREASE: f64 = 0.85;
 const DECREASE_INTERVAL: Duration = Duration::from_secs(1);
 /// Over which the accepted rate is measured.
 const MEASURED: Duration = Duration::from_secs(5);
-/// Growth a second, in requests a second: at the rate that was last throttled, and for each whole of it away from there.
-const GROWTH_NEAR: f64 = 0.045;
-const GROWTH_FAR: f64 = 0.45;
+/// Growth a second at the rate that was last throttled, as a share of it: some 20 s from there to the next throttle.
+const GROWTH_NEAR: f64 = 0.009;
+/// Further growth a second for each whole of that rate away from it, as a share of it, and at least in requests a second:
+/// from 1/s to 5/s takes some 10 s.
+const GROWTH_FAR: f64 = 0.09;
+const LEAST_GROWTH_FAR: f64 = 0.45;
 /// Growth of the rate by one success before the first throttle.
 const GROWTH_SLOW_START: f64 = 1.0;
 /// Longest pause that RAM's word can make.
@@ -143,8 +146,9 @@ impl Rate {
         let growth = match self.throttled_at_rate {
             None => GROWTH_SLOW_START,
             Some(peak) => {
-                let a_second = GROWTH_NEAR + GROWTH_FAR * (peak - self.per_second).abs() / peak;
-                a_second / self.per_second
+                let away = (peak - self.per_second).abs() / peak;
+                let far = LEAST_GROWTH_FAR.max(GROWTH_FAR * peak) * away;
+                (GROWTH_NEAR * peak + far) / self.per_second
             }
         };
         self.set(self.per_second + growth);

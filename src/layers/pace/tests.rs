@@ -152,7 +152,7 @@ async fn a_throttled_request_whose_next_turn_is_behind_its_deadline_ends_with_ra
         .unwrap_err();
 
     assert_eq!((failure.why(), ram.asked().len()), (Reason::Throttling, 1));
-    assert!(delay(&failure) >= Duration::from_secs(10));
+    assert!(delay(&failure) >= Duration::from_secs(20));
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,7 +220,6 @@ async fn a_permit_that_was_asked_for_before_is_used_and_no_other_is_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_shed_for_another_is_told() {
-    let one = const { NonZeroUsize::new(1).unwrap() };
     let pacer = Pacer::new(Settings {
         max_queued: const { NonZeroUsize::new(2).unwrap() },
         ..Settings::default()
@@ -238,7 +237,6 @@ async fn who_is_shed_for_another_is_told() {
     let told = newer.as_mut().now_or_never().expect("it still waits");
     assert_eq!(told.unwrap_err().why, Why::QueueFull);
     assert!(older.as_mut().now_or_never().is_none());
-    assert_eq!(one.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
