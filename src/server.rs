@@ -148,7 +148,7 @@ impl Server {
         let target = registry.sub_registry_with_labels(labels(&ram).into_iter());
         pacer.metrics().register(target);
         retry.metrics().register(target);
-        let metrics = start_metrics(&config, registry, &stop).await?;
+        let metrics = start_metrics(config.metrics.listen, registry, &stop).await?;
 
         let stack = Stack::new(
             Arc::new(EveryCaller),
@@ -253,11 +253,11 @@ fn labels(ram: &Ram) -> [(Cow<'static, str>, Cow<'static, str>); 2] {
 }
 
 async fn start_metrics(
-    config: &Config,
+    listen: Option<SocketAddr>,
     registry: Registry,
     stop: &CancellationToken,
 ) -> Result<Option<SocketAddr>, StartError> {
-    let Some(listen) = config.metrics.listen else {
+    let Some(listen) = listen else {
         return Ok(None);
     };
     let failed = |e| StartError::Listen(listen, e);

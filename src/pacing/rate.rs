@@ -17,9 +17,9 @@ const MEASURED: Duration = Duration::from_secs(5);
 /// Growth a second at the rate that was last throttled, as a share of it: some 20 s from there to the next throttle.
 const GROWTH_NEAR: f64 = 0.009;
 /// Further growth a second for each whole of that rate away from it, as a share of it, and at least in requests a second:
-/// from 1/s to 5/s takes some 10 s.
+/// from 1/s to 5/s takes some 8 s.
 const GROWTH_FAR: f64 = 0.09;
-const LEAST_GROWTH_FAR: f64 = 0.45;
+const LEAST_GROWTH_FAR: f64 = 0.6;
 /// Growth of the rate by one success before the first throttle.
 const GROWTH_SLOW_START: f64 = 1.0;
 /// Longest pause that RAM's word can make.
