@@ -14,7 +14,7 @@ use crate::{
     audit,
     auth::certificate,
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
-    layers::{attempt, deadline, idempotency, in_flight, limit_caller, retry},
+    layers::{attempt, deadline, idempotency, in_flight, limit_caller, pace, retry},
     ram, rules, sandbox,
     server::{connections, tls as server_tls},
     telemetry,
@@ -116,10 +116,14 @@ pub struct Config {
     pub idempotency: idempotency::Settings,
     /// Retries.
     pub retry: retry::Settings,
+    /// The rate of requests to RAM.
+    pub pace: pace::Settings,
     /// Attempts.
     pub attempt: attempt::Settings,
     /// The audit log.
     pub audit: audit::Settings,
+    /// Metrics.
+    pub metrics: telemetry::metrics::Settings,
     /// Logs.
     pub log: telemetry::Settings,
     /// Variables that look like ours and mean nothing: worth a warning.
@@ -244,8 +248,16 @@ fn read(r: &mut Reader) -> Option<Config> {
         deadline: keys::deadline(r),
         idempotency: keys::idempotency(r),
         retry: keys::retry(r),
+        pace: keys::pace(r),
         attempt: keys::attempt(r),
         audit: read_audit(r),
+        metrics: telemetry::metrics::Settings {
+            listen: r.optional(
+                "metrics.listen",
+                "an address with a port, like 127.0.0.1:9464",
+                "Where `/metrics` is served, without authentication. Unset: nowhere.",
+            ),
+        },
         log: read_log(r),
         stray_variables: Vec::new(),
     };
