@@ -31,7 +31,12 @@ pub fn method_paths() -> Vec<String> {
     for file in files {
         for service in &file.service {
             for method in &service.method {
-                paths.push(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                paths.push(format!(
+                    "/{}.{}/{}",
+                    file.package(),
+                    service.name(),
+                    method.name()
+                ));
             }
         }
     }
@@ -60,8 +65,14 @@ mod tests {
     fn the_methods_of_the_contract_have_their_paths() {
         let paths = method_paths();
 
-        for path in ["/ramfacade.v1.ResourceShareService/Create", "/grpc.health.v1.Health/Check"] {
-            assert!(paths.iter().any(|p| p == path), "{path} is missing from {paths:?}");
+        for path in [
+            "/ramfacade.v1.ResourceShareService/Create",
+            "/grpc.health.v1.Health/Check",
+        ] {
+            assert!(
+                paths.iter().any(|p| p == path),
+                "{path} is missing from {paths:?}"
+            );
         }
     }
 

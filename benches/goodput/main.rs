@@ -54,12 +54,18 @@ fn main() {
         .iter()
         .filter(|s| arguments.first().is_none_or(|a| a == "all" || a == s.name))
         .collect();
-    let contenders = Contender::ALL.into_iter().filter(|c| chosen(arguments.get(1), c.name()));
+    let contenders = Contender::ALL
+        .into_iter()
+        .filter(|c| chosen(arguments.get(1), c.name()));
 
     let mut jobs = Vec::new();
     for contender in contenders {
         for &scenario in &scenarios {
-            let most = if contender == Contender::Facade { SEEDS } else { SEEDS_OF_OTHERS };
+            let most = if contender == Contender::Facade {
+                SEEDS
+            } else {
+                SEEDS_OF_OTHERS
+            };
             jobs.extend((0..seeds.unwrap_or(most)).map(|seed| (scenario, contender, seed)));
         }
     }
@@ -83,9 +89,12 @@ fn play_all(jobs: &[(&'static Scenario, Contender, u64)]) -> Outcomes {
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
-                while let Some(&(scenario, contender, seed)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(&(scenario, contender, seed)) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
+                {
                     let outcome = play(scenario, contender, seed, pace::Settings::default());
-                    done.lock().unwrap().push((scenario.name, contender, seed, outcome));
+                    done.lock()
+                        .unwrap()
+                        .push((scenario.name, contender, seed, outcome));
                 }
             });
         }

@@ -45,10 +45,7 @@ use ram_facade::{
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::{
-    scenarios::Scenario,
-    upstream::Upstream,
-};
+use super::{scenarios::Scenario, upstream::Upstream};
 
 /// How long a caller waits for one try.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -289,7 +286,11 @@ impl Replica {
         let config = aws_sdk_ram::config::Builder::from(&sdk)
             .retry_config(contender.retries())
             .retry_partition(RetryPartition::new(format!("play-{partition}")))
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(8)).build())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_attempt_timeout(Duration::from_secs(8))
+                    .build(),
+            )
             .build();
         Self::Sdk(Box::new(aws_sdk_ram::Client::from_conf(config)))
     }

@@ -73,13 +73,26 @@ pub fn misses(scenarios: &[&Scenario], outcomes: &Outcomes) -> Vec<String> {
         let has_target = target.goodput > 0.0;
         let mut miss = |is_missed: bool, what: &str, is: f64, should: f64| {
             if is_missed {
-                misses.push(format!("- {}: {what} is {is:.3}, target {should:.3}", scenario.name));
+                misses.push(format!(
+                    "- {}: {what} is {is:.3}, target {should:.3}",
+                    scenario.name
+                ));
             }
         };
         let share = mean(played, |o| o.share);
-        miss(share < target.goodput, "goodput of what is possible", share, target.goodput);
+        miss(
+            share < target.goodput,
+            "goodput of what is possible",
+            share,
+            target.goodput,
+        );
         let throttles = mean(played, |o| o.throttles);
-        miss(throttles > target.throttles, "throttles per success", throttles, target.throttles);
+        miss(
+            throttles > target.throttles,
+            "throttles per success",
+            throttles,
+            target.throttles,
+        );
         let light = mean(played, |o| o.light);
         miss(light < target.light, "light callers served", light, target.light);
         let late = mean(played, |o| o.late);

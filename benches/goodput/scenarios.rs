@@ -233,10 +233,7 @@ pub const ALL: &[Scenario] = &[
         offered: 30.0,
         callers: 100,
         heavy: 0.9,
-        target: Target {
-            light: 0.5,
-            ..LOOSE
-        },
+        target: Target { light: 0.5, ..LOOSE },
         ..BASE
     },
 ];
@@ -246,7 +243,13 @@ impl Scenario {
     /// start and for the luck of arrival.
     pub fn possible(&self, begun: u64) -> f64 {
         let offered = (begun as f64 - f64::from(self.herd)) / self.duration;
-        let ends = self.model.caps.iter().skip(1).map(|(from, _)| *from).chain([self.duration]);
+        let ends = self
+            .model
+            .caps
+            .iter()
+            .skip(1)
+            .map(|(from, _)| *from)
+            .chain([self.duration]);
         let mut sum = 0.0;
         for ((from, cap), to) in self.model.caps.iter().zip(ends) {
             let mut span = to - from;

@@ -98,7 +98,10 @@ impl Upstream {
 
     fn cap(&self, now: f64) -> f64 {
         let steps = self.model.caps.iter().rev();
-        steps.clone().find(|(from, _)| *from <= now).map_or(0.0, |(_, cap)| *cap)
+        steps
+            .clone()
+            .find(|(from, _)| *from <= now)
+            .map_or(0.0, |(_, cap)| *cap)
     }
 
     /// Takes a token if there is one.
@@ -116,7 +119,11 @@ impl Upstream {
 
     fn verdict(&self) -> Verdict {
         let now = self.began.elapsed().as_secs_f64();
-        if self.model.outage.is_some_and(|(from, to)| (from..to).contains(&now)) {
+        if self
+            .model
+            .outage
+            .is_some_and(|(from, to)| (from..to).contains(&now))
+        {
             self.lock().counts.failed += 1;
             return Verdict::Fail;
         }
@@ -158,7 +165,11 @@ impl HttpConnector for Upstream {
             sleep(Duration::from_millis(took)).await;
             Ok(match verdict {
                 Verdict::Accept => response(200, None, SHARE),
-                Verdict::Throttle => response(429, Some("ThrottlingException"), r#"{"message": "Rate exceeded"}"#),
+                Verdict::Throttle => response(
+                    429,
+                    Some("ThrottlingException"),
+                    r#"{"message": "Rate exceeded"}"#,
+                ),
                 Verdict::Fail => response(500, Some("ServerInternalException"), r#"{"message": "no"}"#),
             })
         })

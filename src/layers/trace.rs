@@ -378,7 +378,11 @@ mod tests {
     async fn line_for(request: Request, response: impl Fn() -> Response + Clone + Send + 'static) -> Line {
         let (log, _guard) = Log::start();
         let (service, _) = inner(move || Box::pin(ready(response())));
-        let answer = TraceLayer::default().layer(service).oneshot(request).await.unwrap();
+        let answer = TraceLayer::default()
+            .layer(service)
+            .oneshot(request)
+            .await
+            .unwrap();
         let _ = answer.into_body().collect().await;
         log.line()
     }
@@ -472,7 +476,11 @@ mod tests {
     async fn a_caller_that_goes_away_during_the_answer_is_logged() {
         let (log, _guard) = Log::start();
         let (service, _) = inner(|| Box::pin(ready(answer_ending("0"))));
-        let answer = TraceLayer::default().layer(service).oneshot(request()).await.unwrap();
+        let answer = TraceLayer::default()
+            .layer(service)
+            .oneshot(request())
+            .await
+            .unwrap();
 
         drop(answer);
 

@@ -66,7 +66,10 @@ fn a_request_whose_turn_comes_too_late_is_refused_with_the_time_it_would_take() 
         "another's turn comes sooner"
     );
     let soon = pacing.ask(at(0.0), &'c', at(0.3), Asking::First, 0.0);
-    assert!(matches!(soon, Answer::Refuse(r) if r.why == Why::TooLate), "{soon:?}");
+    assert!(
+        matches!(soon, Answer::Refuse(r) if r.why == Why::TooLate),
+        "{soon:?}"
+    );
 }
 
 #[test]
@@ -110,7 +113,10 @@ fn a_full_queue_sheds_the_newest_of_whoever_queues_most() {
     let tickets: Vec<_> = (0..3).map(|_| ticket(ask(&mut pacing, 0.0, 'a'))).collect();
 
     let own = ask(&mut pacing, 0.0, 'a');
-    assert!(matches!(own, Answer::Refuse(r) if r.why == Why::QueueFull), "{own:?}");
+    assert!(
+        matches!(own, Answer::Refuse(r) if r.why == Why::QueueFull),
+        "{own:?}"
+    );
     assert!(matches!(ask(&mut pacing, 0.0, 'b'), Answer::Wait(_)));
 
     let verdicts = pacing.verdicts(at(0.0));

@@ -65,7 +65,9 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stop: Cancell
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
             // A connection that breaks is the scraper's to notice.
-            let _ = stop.run_until_cancelled(timeout(MAX_CONNECTION_TIME, connection)).await;
+            let _ = stop
+                .run_until_cancelled(timeout(MAX_CONNECTION_TIME, connection))
+                .await;
         });
     }
 }
@@ -79,12 +81,16 @@ fn answer(request: &Request<Incoming>, registry: &Registry) -> Response<Full<Byt
     }
     let mut page = String::new();
     if text::encode(&mut page, registry).is_err() {
-        return plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n");
+        return plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the metrics cannot be written\n",
+        );
     }
     let mut response = Response::new(Full::from(page));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(CONTENT_TYPE));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(CONTENT_TYPE),
+    );
     response
 }
 

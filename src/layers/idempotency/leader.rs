@@ -125,7 +125,9 @@ impl Leader {
             }
             // Before the claim: what may not leave in time leaves no record.
             if admitted.is_none() {
-                let admission = (errands.admit)().await.map_err(|refusal| not_now(&run, refusal))?;
+                let admission = (errands.admit)()
+                    .await
+                    .map_err(|refusal| not_now(&run, refusal))?;
                 let has_waited = matches!(&admission, Admission::Granted(permit) if permit.has_waited());
                 admitted = Some(admission);
                 // What was read before the wait is old. A look at RAM's list is not repeated for that: if the record has

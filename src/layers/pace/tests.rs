@@ -100,7 +100,12 @@ async fn what_could_not_leave_in_time_is_refused_at_once_with_the_time_to_come_b
     );
     let status = failure.to_status(None);
     assert_eq!(
-        status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap(),
+        status
+            .metadata()
+            .get("grpc-retry-pushback-ms")
+            .unwrap()
+            .to_str()
+            .unwrap(),
         delay.as_millis().to_string()
     );
 }
@@ -177,14 +182,23 @@ async fn a_turn_that_comes_while_its_caller_leaves_goes_to_the_next() {
     let pacer = fixed(1.0);
     let caller = Caller::new("test", "a");
     let deadline = Instant::now() + LONG;
-    drop(pacer.acquire(&caller, deadline, Asking::First).await.unwrap().leave());
+    drop(
+        pacer
+            .acquire(&caller, deadline, Asking::First)
+            .await
+            .unwrap()
+            .leave(),
+    );
     let mut gone = Box::pin(pacer.acquire(&caller, deadline, Asking::First));
     let mut next = Box::pin(pacer.acquire(&caller, deadline, Asking::First));
     assert!(gone.as_mut().now_or_never().is_none() && next.as_mut().now_or_never().is_none());
 
     // The turn is given while nobody polls, and then its owner goes.
     advance(Duration::from_millis(1_001)).await;
-    pacer.acquire(&caller, Instant::now(), Asking::First).await.unwrap_err();
+    pacer
+        .acquire(&caller, Instant::now(), Asking::First)
+        .await
+        .unwrap_err();
     drop(gone);
 
     assert!(next.as_mut().now_or_never().is_some());
@@ -226,7 +240,13 @@ async fn who_is_shed_for_another_is_told() {
     });
     let deadline = Instant::now() + LONG;
     let (busy, light) = (Caller::new("test", "busy"), Caller::new("test", "light"));
-    drop(pacer.acquire(&busy, deadline, Asking::First).await.unwrap().leave());
+    drop(
+        pacer
+            .acquire(&busy, deadline, Asking::First)
+            .await
+            .unwrap()
+            .leave(),
+    );
     let mut older = Box::pin(pacer.acquire(&busy, deadline, Asking::First));
     let mut newer = Box::pin(pacer.acquire(&busy, deadline, Asking::First));
     assert!(older.as_mut().now_or_never().is_none() && newer.as_mut().now_or_never().is_none());
@@ -255,7 +275,12 @@ async fn a_ram_that_fails_is_spared_with_a_word_that_stock_clients_obey() {
         if failure.why() == Reason::UpstreamUnhealthy {
             spared += 1;
             assert_eq!(failure.what_happened(), Effect::None);
-            assert!(failure.to_status(None).metadata().contains_key("grpc-retry-pushback-ms"));
+            assert!(
+                failure
+                    .to_status(None)
+                    .metadata()
+                    .contains_key("grpc-retry-pushback-ms")
+            );
         }
         advance(Duration::from_millis(100)).await;
     }

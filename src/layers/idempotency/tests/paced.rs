@@ -87,7 +87,10 @@ async fn a_refusal_of_what_may_have_been_executed_before_leaves_the_outcome_open
         (Reason::OutcomeUnknown, Effect::Unknown)
     );
     assert_eq!(failure.get_metadata("cause"), Some("RATE_LIMIT_EXCEEDED"));
-    assert!(matches!(failure.what_next(), Advice::After(delay) if delay > SECOND), "{failure:?}");
+    assert!(
+        matches!(failure.what_next(), Advice::After(delay) if delay > SECOND),
+        "{failure:?}"
+    );
     assert!(fixture.ram.sent().is_empty());
 }
 
