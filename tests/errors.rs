@@ -187,7 +187,7 @@ async fn every_modelled_exception_of_create_has_its_code_reason_and_details() {
             ResourceExhausted,
             "THROTTLING",
             Quota,
-            "3",
+            "1",
             "not_executed",
             true,
         ),
@@ -218,7 +218,9 @@ async fn every_modelled_exception_of_create_has_its_code_reason_and_details() {
         assert_eq!(refusal.details.retry_info().is_some(), retry, "{exception}");
         assert!(!refusal.details.request_info().unwrap().request_id.is_empty());
         assert_detail(&refusal, detail);
-        assert_eq!(facade.requested().to_string(), attempts, "{exception}");
+        // What RAM throttles asks again by itself, eight times.
+        let requests = if reason == "THROTTLING" { "9" } else { attempts };
+        assert_eq!(facade.requested().to_string(), requests, "{exception}");
         assert_eq!(facade.created(), 0, "{exception}");
     }
 }
@@ -324,7 +326,7 @@ async fn every_other_answer_of_aws_has_its_code_and_reason() {
             ResourceExhausted,
             true,
             "THROTTLING",
-            3,
+            1,
             "not_executed",
         ),
         (
@@ -332,7 +334,7 @@ async fn every_other_answer_of_aws_has_its_code_and_reason() {
             ResourceExhausted,
             true,
             "THROTTLING",
-            3,
+            1,
             "not_executed",
         ),
         (
@@ -340,7 +342,7 @@ async fn every_other_answer_of_aws_has_its_code_and_reason() {
             ResourceExhausted,
             true,
             "THROTTLING",
-            3,
+            1,
             "not_executed",
         ),
         (
@@ -475,7 +477,8 @@ async fn every_other_answer_of_aws_has_its_code_and_reason() {
         assert_eq!(refusal.domain, domain, "{fault}");
         assert_eq!(refusal.metadata["attempts"], attempts.to_string(), "{fault}");
         assert_eq!(refusal.metadata["outcome"], outcome, "{fault}");
-        assert_eq!(facade.requested(), attempts, "{fault}");
+        let requests = if reason == "THROTTLING" { 9 } else { attempts };
+        assert_eq!(facade.requested(), requests, "{fault}");
     }
 }
 

@@ -13,6 +13,8 @@ const SLOTS: usize = 12;
 const SLOT: Duration = Duration::from_secs(10);
 /// How many requests may come for one that is accepted before any is spared.
 const K: f64 = 2.0;
+/// Fewer requests say nothing about RAM: a few failures in a row happen, and one call alone can make three.
+const FEWEST: f64 = 20.0;
 /// How long nothing may leave before a request is let through whatever is drawn, to see whether RAM is back.
 const PROBE: Duration = Duration::from_secs(5);
 /// Above this share of spared requests RAM is called failing.
@@ -62,6 +64,9 @@ impl Failing {
             .iter()
             .filter(|slot| slot.number >= oldest)
             .fold((0.0, 0.0), |(r, a), slot| (r + slot.requests, a + slot.accepts));
+        if requests < FEWEST {
+            return 0.0;
+        }
         ((requests - K * accepts) / (requests + 1.0)).max(0.0)
     }
 
@@ -105,6 +110,18 @@ mod tests {
 
         assert_eq!(failing.spares(at(120), 0.0), None);
         assert!(!failing.is_sparing(at(120)));
+    }
+
+    #[test]
+    fn a_few_failures_say_nothing() {
+        let mut failing = Failing::default();
+        for second in 0..19 {
+            failing.ended(at(second), false);
+        }
+        assert!(!failing.is_sparing(at(19)));
+
+        failing.ended(at(19), false);
+        assert!(failing.is_sparing(at(19)));
     }
 
     #[test]

@@ -36,6 +36,10 @@ impl Metrics {
             "Requests that RAM refused because of the account's request rate",
             self.throttles.clone(),
         );
+        // From zero on, so that the first refusal is an increase.
+        for why in [Why::TooLate, Why::QueueFull, Why::UpstreamFailing] {
+            let _ = self.refusals.get_or_create(&[("why", name(why))]);
+        }
         registry.register(
             "ram_facade_pace_refusals",
             "Requests that were refused before they left, by why",
@@ -44,11 +48,14 @@ impl Metrics {
     }
 
     pub(super) fn refused(&self, why: Why) {
-        let why = match why {
-            Why::TooLate => "too_late",
-            Why::QueueFull => "queue_full",
-            Why::UpstreamFailing => "upstream_failing",
-        };
-        self.refusals.get_or_create(&[("why", why)]).inc();
+        self.refusals.get_or_create(&[("why", name(why))]).inc();
+    }
+}
+
+fn name(why: Why) -> &'static str {
+    match why {
+        Why::TooLate => "too_late",
+        Why::QueueFull => "queue_full",
+        Why::UpstreamFailing => "upstream_failing",
     }
 }
