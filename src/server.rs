@@ -32,7 +32,6 @@ use crate::{
         redis::{OpenError as SharedOpenError, RedisStore},
         seal::{Keys, KeysError, Sealed},
         sqlite::{self, SqliteStore},
-        steady::SteadyClock,
         store::Store,
         sweeper,
     },
@@ -124,18 +123,16 @@ impl Server {
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
         let store = open_store(&config).await?;
-        tokio::spawn(sweeper::run(
-            Arc::clone(&store),
-            SteadyClock::new(config.idempotency.token_memory),
-            stop.clone().cancelled_owned(),
-        ));
         let authenticator = authenticator(&config.authentication, &stop)?;
 
         let executions = TaskTracker::new();
+        let idempotency = IdempotencyLayer::new(Arc::clone(&store), config.idempotency, executions.clone());
+        let stopped = stop.clone().cancelled_owned();
+        tokio::spawn(sweeper::run(store, idempotency.clock(), stopped));
         let draining = Draining::default();
         let stack = Stack::new(
             Arc::new(EveryCaller),
-            IdempotencyLayer::new(store, config.idempotency, executions.clone()),
+            idempotency,
             config.retry,
             config.attempt,
             ram,

@@ -72,7 +72,7 @@ struct Shared {
     replays: Replays,
     settings: Settings,
     terms: Terms,
-    clock: SteadyClock,
+    clock: Arc<SteadyClock>,
     live: Arc<Live>,
     tracker: TaskTracker,
 }
@@ -106,6 +106,12 @@ impl IdempotencyLayer {
         Arc::clone(&self.shared.settings.marker_tag)
     }
 
+    /// The clock that it judges by. Who else judges records by a clock uses this one: a jump is seen, and logged, once.
+    #[must_use]
+    pub fn clock(&self) -> Arc<SteadyClock> {
+        Arc::clone(&self.shared.clock)
+    }
+
     fn assemble(store: Arc<dyn Store>, settings: Settings, tracker: TaskTracker, clock: SteadyClock) -> Self {
         let live = Live::new(settings.waiters_per_key.get(), settings.waiters.get());
         let shared = Shared {
@@ -113,7 +119,7 @@ impl IdempotencyLayer {
             replays: Replays::new(settings.cache_bytes),
             terms: settings.terms(),
             settings,
-            clock,
+            clock: Arc::new(clock),
             live,
             tracker,
         };
