@@ -5,10 +5,10 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-kill test-clients model check fmt bench clean
+.PHONY: help run test test-rust test-redis test-kill test-clients model check fmt bench bench-allocations clean
 
 help: ## prints this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## builds and starts the service on 127.0.0.1:50051 with an embedded RAM, no AWS account needed
 	cargo run --locked -- serve --sandbox
@@ -45,8 +45,11 @@ check: ## checks format, lints, documentation, the contract and the dependencies
 fmt: ## formats the code
 	cargo fmt --all
 
-bench: ## measures what idempotency costs, in under 5 minutes, and writes docs/bench
+bench: bench-allocations ## measures what idempotency costs, in under 5 minutes, and writes docs/bench
 	cargo bench --locked --bench idempotency
+
+bench-allocations: ## counts what a replay allocates beside a bare echo, in seconds, and writes docs/bench
+	cargo bench --locked --bench allocations
 
 clean: ## removes what was built and the installed tools
 	cargo clean
