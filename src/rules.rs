@@ -3,8 +3,6 @@
 //! Only what RAM certainly refuses is refused here; where its rules are not public, RAM decides. The sentences say the
 //! rule and the next step and never repeat the value, which may be long or hostile.
 
-use std::collections::HashSet;
-
 use tonic_types::FieldViolation;
 
 /// Most resources in one call (RAM API reference, ResourceShareLimitExceededException).
@@ -223,7 +221,8 @@ pub fn tag_key(key: &str) -> Result<(), &'static str> {
 
 /// The tags of a share as (key, value).
 pub fn tags<'a>(out: &mut Violations, tags: impl Iterator<Item = (&'a str, &'a str)>) {
-    let mut keys = HashSet::new();
+    // Few enough to compare each with each.
+    let mut keys = Vec::new();
     let mut count = 0_usize;
     for (i, (key, value)) in tags.enumerate() {
         count += 1;
@@ -232,8 +231,10 @@ pub fn tags<'a>(out: &mut Violations, tags: impl Iterator<Item = (&'a str, &'a s
         }
         if let Err(rule) = tag_key(key) {
             out.add(format!("tags[{i}].key"), rule);
-        } else if !keys.insert(key) {
+        } else if keys.contains(&key) {
             out.add(format!("tags[{i}].key"), "stands twice; give each key once");
+        } else {
+            keys.push(key);
         }
         if value.chars().count() > 256 || value.chars().any(char::is_control) {
             out.add(

@@ -15,12 +15,11 @@
 //! layer does not compile.
 
 use std::{
-    future::{Future, ready},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use futures_util::future::{Either, Ready, ready};
 use tower::{Layer, Service};
 
 use crate::{
@@ -88,7 +87,7 @@ where
 {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Failure>> + Send>>;
+    type Future = Either<Ready<Result<S::Response, Failure>>, S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -101,14 +100,14 @@ where
             target: Arc::clone(&call.target),
         };
         match self.policy.decide(&question) {
-            Decision::Permit => Box::pin(self.inner.call(Permitted(call))),
+            Decision::Permit => Either::Right(self.inner.call(Permitted(call))),
             Decision::Deny => {
                 let message = format!(
                     "`{}` may not call {}; ask the operator for it",
                     call.caller,
                     Op::ACTION
                 );
-                Box::pin(ready(Err(Failure::new(Reason::NotPermitted, message))))
+                Either::Left(ready(Err(Failure::new(Reason::NotPermitted, message))))
             }
         }
     }
