@@ -5,7 +5,7 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-kill test-clients model check fmt bench bench-allocations clean
+.PHONY: help run test test-rust test-redis test-kill test-clock test-clients model check fmt bench bench-allocations clean
 
 help: ## prints this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ help: ## prints this list
 run: ## builds and starts the service on 127.0.0.1:50051 with an embedded RAM, no AWS account needed
 	cargo run --locked -- serve --sandbox
 
-test: test-rust test-redis test-kill test-clients ## runs every test, installing what they need
+test: test-rust test-redis test-kill test-clock test-clients ## runs every test, installing what they need
 
 test-rust: ## runs the Rust tests alone: no Python, Node, Go or network
 	cargo test --locked
@@ -24,6 +24,10 @@ test-redis: ## runs the tests with real Redis servers, and with Valkey where val
 
 test-kill: ## kills the service at every named point and 200 times at random
 	cargo test --locked --features failpoints --test kill_matrix -- --show-output
+
+test-clock: ## sets the wall clock while calls are under way, with libfaketime
+	scripts/tools.sh faketime
+	cargo test --locked --test clock_jumps
 
 test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC against the built binary
 	scripts/tools.sh python grpcurl
