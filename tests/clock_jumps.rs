@@ -43,7 +43,10 @@ impl Setup {
         let directory = tempfile::tempdir().unwrap();
         let sandbox = Process::start(&["sandbox", "--listen", "127.0.0.1:0"], &[]);
         let url = sandbox.sandbox_url();
-        let (offset, store) = (directory.path().join("offset"), directory.path().join("store.sqlite"));
+        let (offset, store) = (
+            directory.path().join("offset"),
+            directory.path().join("store.sqlite"),
+        );
         fs::write(&offset, "+0").unwrap();
         let library = library();
         let variables = [
@@ -64,7 +67,9 @@ impl Setup {
     }
 
     async fn count(&self, what: &str) -> u64 {
-        stats(&self.url).await[what]["CreateResourceShare"].as_u64().unwrap_or(0)
+        stats(&self.url).await[what]["CreateResourceShare"]
+            .as_u64()
+            .unwrap_or(0)
     }
 
     /// The one ARN that eight callers at once get.
@@ -74,7 +79,10 @@ impl Setup {
             async move { client.create(request(token, token)).await }
         });
         let answers = futures_util::future::join_all(calls).await;
-        let arns: BTreeSet<_> = answers.iter().map(|answer| arn(answer.as_ref().unwrap())).collect();
+        let arns: BTreeSet<_> = answers
+            .iter()
+            .map(|answer| arn(answer.as_ref().unwrap()))
+            .collect();
         assert_eq!(arns.len(), 1, "{arns:?}");
         arns.into_iter().next().unwrap()
     }
@@ -88,16 +96,26 @@ async fn survives(jump: &str) {
     put_faults(&setup.url, r#"{"latency_ms": 500}"#).await;
     let mut client = setup.client.clone();
     let call = tokio::spawn(async move { client.create(request("meanwhile", "meanwhile")).await });
-    until("RAM has the request", || async { setup.count("requests").await == 2 }).await;
+    until("RAM has the request", || async {
+        setup.count("requests").await == 2
+    })
+    .await;
     fs::write(&setup.offset, jump).unwrap();
     let meanwhile = arn(&call.await.unwrap().unwrap());
     put_faults(&setup.url, "{}").await;
 
     assert_eq!(setup.ask("meanwhile").await, meanwhile);
-    assert_eq!(setup.ask("earlier").await, earlier, "a record does not expire by a jump");
+    assert_eq!(
+        setup.ask("earlier").await,
+        earlier,
+        "a record does not expire by a jump"
+    );
     setup.ask("later").await;
     let other = setup.client.clone().create(request("other", "meanwhile")).await;
-    assert_eq!(refusal(&other.unwrap_err()).reason, "IDEMPOTENT_PARAMETER_MISMATCH");
+    assert_eq!(
+        refusal(&other.unwrap_err()).reason,
+        "IDEMPOTENT_PARAMETER_MISMATCH"
+    );
     assert_eq!(setup.count("executions").await, 3, "one for each token");
     assert_eq!(setup.count("requests").await, 3, "and nothing was sent again");
 }
