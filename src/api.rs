@@ -45,7 +45,7 @@ impl Api {
     ) -> Result<Response<Op::Output>, Status> {
         let (metadata, extensions, input) = request.into_parts();
         let target = &self.stack.ram().target;
-        let answer = self.run::<Op>(&extensions, input).await;
+        let answer = self.run::<Op>(&extensions, input, request_id(&metadata)).await;
         answer.map(respond).map_err(|failure| {
             let failure = failure
                 .metadata("operation", Op::NAME)
@@ -59,6 +59,7 @@ impl Api {
         &self,
         extensions: &Extensions,
         input: Op::Input,
+        request_id: Option<&str>,
     ) -> Result<Answer<Op::Output>, Failure> {
         let mut violations = Op::validate(&input);
         let marker_tag = &self.stack.ram().marker_tag;
@@ -74,6 +75,7 @@ impl Api {
         let call = Call::<Op> {
             caller: caller.clone(),
             target: Arc::clone(&self.stack.ram().target),
+            request_id: request_id.map(Into::into),
             deadline: *deadline,
             input: Arc::new(input),
         };

@@ -82,7 +82,7 @@ mod tests {
         call::{Call, Caller, Target},
         idempotency::UpstreamToken,
         layers::{authorize::AuthorizeLayer, testing::Ram},
-        operation::Repeat,
+        operation::{Facts, Repeat},
     };
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -110,6 +110,10 @@ mod tests {
 
         fn validate(_: &Input) -> Vec<FieldViolation> {
             Vec::new()
+        }
+
+        fn describe(_: &Input) -> Facts<'_> {
+            Facts::default()
         }
 
         fn client_token(input: &Input) -> Option<&str> {
@@ -147,6 +151,7 @@ mod tests {
                 account: "111122223333".into(),
                 region: "eu-west-1".into(),
             }),
+            request_id: None,
             deadline: Instant::now() + Duration::from_secs(1),
             input: Arc::new(Input {
                 validate_only,
