@@ -34,7 +34,7 @@ test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC agai
 	cargo build --locked
 	$(PYTEST) tests/real_clients
 
-model: ## explores the idempotency rules for a quarter of an hour, with some GB of memory
+model: ## explores the idempotency rules to the end: minutes, and 2 GB of memory
 	cargo test --locked --release --test model -- --ignored --show-output
 
 check: ## checks format, lints, documentation, the contract and the dependencies
