@@ -31,6 +31,7 @@ use std::{
 
 use ram_facade::{
     config::{Config, Sources},
+    pb::v1::CreateResourceShareResponse,
     server::Server,
     telemetry,
 };
@@ -114,7 +115,7 @@ async fn serve(filter: &str) {
 }
 
 /// Allocations of one call, and their bytes.
-async fn count(mut process: Process) -> (f64, f64, load::Answer) {
+async fn count(mut process: Process) -> (f64, f64, CreateResourceShareResponse) {
     let address = process.line("listening on ");
     let client = load::connect(&address).await.swap_remove(0);
     let answer = load::create(client.clone(), load::request("replay")).await;

@@ -12,7 +12,6 @@ use ram_facade::pb::v1::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-pub(crate) type Answer = CreateResourceShareResponse;
 pub(crate) type Client = ResourceShareServiceClient<Channel>;
 
 /// Connections of one client: a few, as a load balancer has them.

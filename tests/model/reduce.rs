@@ -117,7 +117,7 @@ pub(super) fn forget(state: &mut State, sends: u8, late: bool) {
         let youngest = requests.iter().position(|&n| n > 0);
         *requests = [0; SIGNATURE as usize + 1];
         let Some(age) = youngest else { continue };
-        let has_until = now + SIGNATURE - age as Tick;
+        let has_until = now + SIGNATURE - Tick::try_from(age).expect("ages are small");
         let recognised = state.share.is_some_and(|share| {
             usize::from(share.payload) == payload && share.token_known && has_until <= share.at + MEMORY
         });
