@@ -5,15 +5,15 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-kill test-clients model check fmt bench bench-goodput clean
+.PHONY: help run test test-rust test-redis test-kill test-clock test-clients model check fmt bench bench-allocations bench-goodput clean
 
 help: ## prints this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## builds and starts the service on 127.0.0.1:50051 with an embedded RAM, no AWS account needed
 	cargo run --locked -- serve --sandbox
 
-test: test-rust test-redis test-kill test-clients ## runs every test, installing what they need
+test: test-rust test-redis test-kill test-clock test-clients ## runs every test, installing what they need
 
 test-rust: ## runs the Rust tests alone: no Python, Node, Go or network
 	cargo test --locked
@@ -25,12 +25,16 @@ test-redis: ## runs the tests with real Redis servers, and with Valkey where val
 test-kill: ## kills the service at every named point and 200 times at random
 	cargo test --locked --features failpoints --test kill_matrix -- --show-output
 
+test-clock: ## sets the wall clock while calls are under way, with libfaketime
+	scripts/tools.sh faketime
+	cargo test --locked --test clock_jumps
+
 test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC against the built binary
 	scripts/tools.sh python grpcurl
 	cargo build --locked
 	$(PYTEST) tests/real_clients
 
-model: ## explores the idempotency rules for a quarter of an hour, with some GB of memory
+model: ## explores the idempotency rules to the end: minutes, and 2 GB of memory
 	cargo test --locked --release --test model -- --ignored --show-output
 
 check: ## checks format, lints, documentation, the contract and the dependencies
@@ -45,11 +49,14 @@ check: ## checks format, lints, documentation, the contract and the dependencies
 fmt: ## formats the code
 	cargo fmt --all
 
-bench: ## measures what idempotency costs, in under 5 minutes, and writes docs/bench
+bench: bench-allocations ## measures what idempotency costs, in under 5 minutes, and writes docs/bench
 	cargo bench --locked --bench idempotency
 
 bench-goodput: ## plays RAM's rate limit in virtual time, with the SDK alone and with the facade, and writes docs/bench
 	cargo bench --locked --bench goodput
+
+bench-allocations: ## counts what a replay allocates beside a bare echo, in seconds, and writes docs/bench
+	cargo bench --locked --bench allocations
 
 clean: ## removes what was built and the installed tools
 	cargo clean

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that `make check` and `make test` run, into .tools/ of this checkout and nowhere else.
 #
-#   scripts/tools.sh [buf] [cargo-deny] [grpcurl] [python] [redis]      without arguments: all of them
+#   scripts/tools.sh [buf] [cargo-deny] [faketime] [grpcurl] [python] [redis]      without arguments: all of them
 #
 # Running it again is cheap: a tool that is there in the pinned version is left alone. Only a missing base command
-# (python3, npm, redis-server, openssl) is fetched from the system's packages, and only as root or with a sudo that asks nothing.
+# (python3, npm, redis-server, openssl, libfaketime) is fetched from the system's packages, and only as root or with a sudo that asks nothing.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -117,6 +117,12 @@ redis() {
     system "${missing[@]}"
 }
 
+# A library that moves the wall clock of one process, from the system's packages.
+faketime() {
+    compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null && return
+    system libfaketime
+}
+
 cargo-deny() {
     installed cargo-deny "$CARGO_DENY" "$TOOLS/bin/cargo-deny" && return
     say "installing cargo-deny $CARGO_DENY (two to four minutes)"
@@ -125,10 +131,10 @@ cargo-deny() {
     stamp cargo-deny "$CARGO_DENY"
 }
 
-[[ $# -gt 0 ]] || set -- buf cargo-deny grpcurl python redis
+[[ $# -gt 0 ]] || set -- buf cargo-deny faketime grpcurl python redis
 for tool in "$@"; do
     case $tool in
-    buf | cargo-deny | grpcurl | python | redis) "$tool" ;;
+    buf | cargo-deny | faketime | grpcurl | python | redis) "$tool" ;;
     *) die "no such tool: $tool" ;;
     esac
 done

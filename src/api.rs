@@ -5,7 +5,10 @@ pub mod codec;
 use std::sync::Arc;
 
 use prost_types::Timestamp;
-use tonic::{Request, Response, Status, metadata::MetadataValue};
+use tonic::{
+    Extensions, Request, Response, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 use crate::{
     call::{Answer, Call, Caller},
@@ -40,26 +43,24 @@ impl Api {
         &self,
         request: Request<Op::Input>,
     ) -> Result<Response<Op::Output>, Status> {
-        let request_id = request_id(&request);
+        let (metadata, extensions, input) = request.into_parts();
         let target = &self.stack.ram().target;
-        self.run::<Op>(request, request_id.as_deref())
-            .await
-            .map(respond)
-            .map_err(|failure| {
-                let failure = failure
-                    .metadata("operation", Op::NAME)
-                    .metadata("region", &target.region);
-                log(&failure);
-                failure.to_status(request_id.as_deref())
-            })
+        let answer = self.run::<Op>(&extensions, input, request_id(&metadata)).await;
+        answer.map(respond).map_err(|failure| {
+            let failure = failure
+                .metadata("operation", Op::NAME)
+                .metadata("region", &target.region);
+            log(&failure);
+            failure.to_status(request_id(&metadata))
+        })
     }
 
     async fn run<Op: Operation>(
         &self,
-        request: Request<Op::Input>,
+        extensions: &Extensions,
+        input: Op::Input,
         request_id: Option<&str>,
     ) -> Result<Answer<Op::Output>, Failure> {
-        let (_, extensions, input) = request.into_parts();
         let mut violations = Op::validate(&input);
         let marker_tag = &self.stack.ram().marker_tag;
         if !marker_tag.is_empty() {
@@ -86,12 +87,8 @@ fn not_composed() -> Failure {
     Failure::new(Reason::Internal, "internal error")
 }
 
-fn request_id<T>(request: &Request<T>) -> Option<String> {
-    request
-        .metadata()
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .map(ToOwned::to_owned)
+fn request_id(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get("x-request-id").and_then(|id| id.to_str().ok())
 }
 
 fn respond<Output>(answer: Answer<Output>) -> Response<Output> {
@@ -99,7 +96,7 @@ fn respond<Output>(answer: Answer<Output>) -> Response<Output> {
     if let Some(recorded_at) = answer.replayed {
         let metadata = response.metadata_mut();
         metadata.insert("idempotency-replayed", MetadataValue::from_static("true"));
-        if let Ok(time) = rfc3339(recorded_at).parse() {
+        if let Ok(time) = rfc3339(recorded_at).try_into() {
             metadata.insert("idempotency-recorded-at", time);
         }
     }

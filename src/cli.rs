@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[cfg(feature = "cedar")]
 use crate::policy_tool;
 use crate::{
-    config::{Config, Fault, Sources, reference},
+    config::{self, Config, Fault, Sources, reference},
     failure::chain,
     operator::{Name, Records, Refused, State, Verdict},
     sandbox::{FaultPlan, Sandbox, Settings},
@@ -142,11 +142,20 @@ struct StoreFile {
     /// The file of the store's keys, if its records are sealed.
     #[arg(long, value_name = "FILE")]
     store_key_file: Option<PathBuf>,
+    /// The server's configuration file (TOML); also RAM_FACADE_CONFIG. It says how long records count.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl StoreFile {
-    fn open(&self) -> Result<Records, Refused> {
-        Records::open(&self.store, self.store_key_file.as_deref())
+    fn open(&self) -> Result<Records, End> {
+        let sources = Sources::with_environment(BTreeMap::new(), config_file(self.config.as_ref())?);
+        let settings = config::idempotency(sources).map_err(End::faults)?;
+        Ok(Records::open(
+            &self.store,
+            self.store_key_file.as_deref(),
+            settings,
+        )?)
     }
 }
 
@@ -329,6 +338,12 @@ enum End {
     No,
 }
 
+impl End {
+    fn faults(faults: Vec<Fault>) -> Self {
+        Self::Usage(faults.into_iter().map(|Fault(text)| text).collect())
+    }
+}
+
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         Self::Failed(error.to_string())
@@ -501,22 +516,24 @@ fn policy(command: PolicyCommand) -> Result<(), End> {
     Ok(())
 }
 
-fn read_config(flags: &Serve) -> Result<Config, End> {
+/// The text of the configuration file, the one that is named or the environment's, if there is one.
+fn config_file(named: Option<&PathBuf>) -> Result<Option<String>, End> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the command line and the environment are read here"
     )]
-    let file = flags
-        .config
-        .clone()
+    let file = named
+        .cloned()
         .or_else(|| std::env::var_os("RAM_FACADE_CONFIG").map(PathBuf::from));
-    let file = match file {
-        Some(path) => Some(
-            fs::read_to_string(&path)
-                .map_err(|e| End::Usage(vec![format!("cannot read the file {}: {e}", path.display())]))?,
-        ),
-        None => None,
+    let read = |path: PathBuf| {
+        fs::read_to_string(&path)
+            .map_err(|e| End::Usage(vec![format!("cannot read the file {}: {e}", path.display())]))
     };
+    file.map(read).transpose()
+}
+
+fn read_config(flags: &Serve) -> Result<Config, End> {
+    let file = config_file(flags.config.as_ref())?;
     let switch = |on: bool| on.then(|| "true".to_owned());
     let given = [
         ("listen", flags.listen.clone()),
@@ -535,8 +552,7 @@ fn read_config(flags: &Serve) -> Result<Config, End> {
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
         .collect();
-    Config::read(Sources::with_environment(flags, file))
-        .map_err(|faults| End::Usage(faults.into_iter().map(|Fault(text)| text).collect()))
+    Config::read(Sources::with_environment(flags, file)).map_err(End::faults)
 }
 
 async fn serve(config: Config) -> Result<(), End> {

@@ -179,6 +179,22 @@ impl Config {
     }
 }
 
+/// Reads what an operator's command needs to know of the configuration that `serve` uses: how long records count. Says
+/// nothing about keys that only a server needs.
+///
+/// # Errors
+/// Every fault in a key of `idempotency`.
+pub fn idempotency(sources: Sources) -> Result<idempotency::Settings, Vec<Fault>> {
+    let mut reader = Reader::new(sources.flags, sources.variables, sources.file.as_deref());
+    let settings = keys::idempotency(&mut reader);
+    let faults = reader.into_faults();
+    if faults.is_empty() {
+        Ok(settings)
+    } else {
+        Err(faults)
+    }
+}
+
 const ADDRESS: &str = "an address with a port, like 127.0.0.1:50051";
 
 /// Reads every key. `None` when something without which there is no configuration is missing; the fault is noted.

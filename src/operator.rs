@@ -159,11 +159,12 @@ pub struct Records {
 }
 
 impl Records {
-    /// Opens the file at `path`, which a server made, with the keys that its records are sealed with.
+    /// Opens the file at `path`, which a server made, with the keys that its records are sealed with. `settings` are
+    /// the server's: they say how long its records count.
     ///
     /// # Errors
     /// [`Refused::Missing`], [`Refused::Keys`] or [`Refused::Open`].
-    pub fn open(path: &Path, key_file: Option<&Path>) -> Result<Self, Refused> {
+    pub fn open(path: &Path, key_file: Option<&Path>, settings: Settings) -> Result<Self, Refused> {
         if !path.exists() {
             return Err(Refused::Missing(path.display().to_string()));
         }
@@ -176,7 +177,7 @@ impl Records {
         Ok(Self {
             file,
             store,
-            settings: Settings::default(),
+            settings,
         })
     }
 

@@ -6,8 +6,6 @@
 mod arn;
 mod principal;
 
-use std::collections::HashSet;
-
 use tonic_types::FieldViolation;
 
 pub use arn::{Arn, Resource};
@@ -165,7 +163,8 @@ pub fn tag_key(key: &str) -> Result<(), &'static str> {
 
 /// The tags of a share as (key, value).
 pub fn tags<'a>(out: &mut Violations, tags: impl Iterator<Item = (&'a str, &'a str)>) {
-    let mut keys = HashSet::new();
+    // Few enough to compare each with each.
+    let mut keys = Vec::new();
     let mut count = 0_usize;
     for (i, (key, value)) in tags.enumerate() {
         count += 1;
@@ -174,8 +173,10 @@ pub fn tags<'a>(out: &mut Violations, tags: impl Iterator<Item = (&'a str, &'a s
         }
         if let Err(rule) = tag_key(key) {
             out.add(format!("tags[{i}].key"), rule);
-        } else if !keys.insert(key) {
+        } else if keys.contains(&key) {
             out.add(format!("tags[{i}].key"), "stands twice; give each key once");
+        } else {
+            keys.push(key);
         }
         if value.chars().count() > 256 || value.chars().any(char::is_control) {
             out.add(

@@ -39,7 +39,6 @@ use crate::{
         redis::{OpenError as SharedOpenError, RedisStore},
         seal::{Keys, KeysError, Sealed},
         sqlite::{self, SqliteStore},
-        steady::SteadyClock,
         store::Store,
         sweeper,
     },
@@ -162,21 +161,19 @@ impl Server {
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
         let store = open_store(&config).await?;
-        tokio::spawn(sweeper::run(
-            Arc::clone(&store),
-            SteadyClock::new(config.idempotency.token_memory),
-            stop.clone().cancelled_owned(),
-        ));
         let Authentication {
             authenticator,
             issuers,
         } = authentication(&config.authentication, &stop)?;
 
         let executions = TaskTracker::new();
+        let idempotency =
+            IdempotencyLayer::new(Arc::clone(&store), config.idempotency.clone(), executions.clone());
+        let stopped = stop.clone().cancelled_owned();
+        tokio::spawn(sweeper::run(store, idempotency.clock(), stopped));
         let draining = Draining::default();
         let health = HealthReporter::new();
         let policy = policy(&config, &health, &stop).await?;
-        let idempotency = IdempotencyLayer::new(store, config.idempotency, executions.clone());
         let retry = RetryLayer::new(config.retry);
         let pacer = Pacer::new(config.pace);
         let calls = trace::Metrics::new(pb::method_paths());

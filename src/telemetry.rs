@@ -64,6 +64,7 @@ pub fn is_filter(filter: &str) -> bool {
 /// Starts logging for the whole process. A second call changes nothing.
 pub fn start(settings: &Settings) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&settings.filter));
+    // A line is one write, unbuffered: what was logged before a crash or a kill is what one wants to read then.
     let lines = fmt::layer().with_writer(io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     // Fails only when a subscriber is already there, as in tests that start several servers.

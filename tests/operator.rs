@@ -145,6 +145,31 @@ async fn records_are_listed_by_state_and_shown_by_name_or_by_token() {
 }
 
 #[tokio::test]
+async fn a_record_is_shown_with_the_times_of_the_server_s_configuration() {
+    let (setup, _) = Setup::stopped().await;
+    let file = setup.dir.path().join("config.toml");
+    let show = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let name = setup.name_of("unknown");
+        setup.run(&["show", &name, "--config", common::path(&file)])
+    };
+    let hour_and_minute = |shown: &str, line: &str| {
+        let line = shown.lines().find(|shown| shown.starts_with(line)).unwrap();
+        let (_, time) = line.split_once('T').unwrap();
+        time[..2].parse::<u32>().unwrap() * 60 + time[3..5].parse::<u32>().unwrap()
+    };
+
+    let (_, shown, _) = show("[idempotency]\ntoken_memory_s = 3600\n");
+    let (faulty, _, why) = show("[idempotency]\nttl_s = 1\n");
+
+    // An hour less the six minutes of the signature margin.
+    let window = 24 * 60 + hour_and_minute(&shown, "resend") - hour_and_minute(&shown, "claimed");
+    assert_eq!(window % (24 * 60), 54, "{shown}");
+    assert_eq!(faulty, 2);
+    assert!(why.contains("idempotency.ttl_s"), "{why}");
+}
+
+#[tokio::test]
 async fn a_record_is_settled_with_the_share_that_was_found() {
     let (setup, _) = Setup::stopped().await;
     let name = setup.name_of("unknown");

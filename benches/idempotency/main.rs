@@ -18,6 +18,7 @@
 mod create;
 mod echo;
 mod load;
+#[allow(dead_code, reason = "the other benchmark asks its children by lines")]
 mod process;
 mod records;
 mod replay;

@@ -2,14 +2,15 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Lines},
+    io::{BufRead, BufReader, Lines, Write},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 /// A child that says on its standard output where it listens. Ends with this value.
 pub(crate) struct Process {
     child: Child,
+    input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -44,13 +45,15 @@ impl Process {
                 ("RAM_FACADE_PACE_INITIAL_RATE", "10000"),
                 ("RAM_FACADE_PACE_MAX_RATE", "10000"),
             ])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // The log is written, as in service, to where it costs least.
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        let input = child.stdin.take().unwrap();
+        Self { child, input, lines }
     }
 
     /// Waits for the line that begins with `prefix` and returns the rest.
@@ -58,6 +61,11 @@ impl Process {
         let mut rest = self.lines.by_ref().map_while(Result::ok);
         rest.find_map(|line| line.strip_prefix(prefix).map(ToOwned::to_owned))
             .unwrap_or_else(|| panic!("a child ended without a line `{prefix}...`"))
+    }
+
+    /// Sends it an empty line.
+    pub(crate) fn nudge(&mut self) {
+        self.input.write_all(b"\n").unwrap();
     }
 
     /// Processor time so far, in milliseconds. 0 where there is no /proc.

@@ -93,8 +93,8 @@ pub(crate) async fn measure(sizes: &Sizes, page: &mut Page) {
             "`Create` under a token that was answered before, through the program as users start it, against a service of\n\
              the same method on tonic's own server that answers the same message. {IN_FLIGHT} calls in flight over 4 \
              connections.\nThe server's processor time is what the client's, on the same cores, does not dilute. What a replay does besides: request\n\
-             id, span and log line, deadline, authentication, validation of every field, key and fingerprint, and the reply \
-             decoded and\nencoded again."
+             id, span and log line, deadline, authentication, validation of every field, policy, key and fingerprint, and the \
+             reply decoded and\nencoded again. Allocations are counted in [allocations.md](allocations.md)."
         ),
         ["", "median (least to most)"],
     );

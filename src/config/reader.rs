@@ -190,6 +190,12 @@ impl Reader {
         Duration::from_secs(self.number(key, default.as_secs(), range, meaning))
     }
 
+    /// The faults of the keys that were read, for who reads a part of them.
+    #[must_use]
+    pub(super) fn into_faults(self) -> Vec<Fault> {
+        self.faults
+    }
+
     /// Checks that the file has no other keys, and returns the keys, the faults and the variables that mean nothing.
     #[must_use]
     pub(super) fn finish(mut self) -> Finished {

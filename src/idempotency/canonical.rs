@@ -17,16 +17,25 @@ const NESTED: u8 = 5;
 /// A field is its tag, a byte for its kind, and its content behind its length. Nothing is trimmed or folded. Write
 /// fields in the order of their tags, and only what differs from the default, so that an unset field and a default
 /// that is spelled out are the same request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CanonicalWriter {
     bytes: Vec<u8>,
+}
+
+impl Default for CanonicalWriter {
+    fn default() -> Self {
+        // Room for most requests: one allocation.
+        Self {
+            bytes: Vec::with_capacity(1_024),
+        }
+    }
 }
 
 impl CanonicalWriter {
     /// Writes a text, nothing if it is empty.
     pub fn text(&mut self, tag: u32, text: &str) {
         if !text.is_empty() {
-            self.field(tag, TEXT, text.as_bytes());
+            self.field(tag, TEXT, |out| out.bytes.extend_from_slice(text.as_bytes()));
         }
     }
 
@@ -38,11 +47,11 @@ impl CanonicalWriter {
         let mut sorted: Vec<&str> = texts.iter().map(String::as_str).collect();
         sorted.sort_unstable();
         sorted.dedup();
-        let mut content = Vec::new();
-        for text in sorted {
-            lp(&mut content, text.as_bytes());
-        }
-        self.field(tag, SET, &content);
+        self.field(tag, SET, |out| {
+            for text in sorted {
+                lp(&mut out.bytes, text.as_bytes());
+            }
+        });
     }
 
     /// Writes keys and values sorted by key; nothing if there are none. Pairs with equal keys keep their order.
@@ -52,26 +61,25 @@ impl CanonicalWriter {
             return;
         }
         sorted.sort_by_key(|(key, _)| *key);
-        let mut content = Vec::new();
-        for (key, value) in sorted {
-            lp(&mut content, key.as_bytes());
-            lp(&mut content, value.as_bytes());
-        }
-        self.field(tag, PAIRS, &content);
+        self.field(tag, PAIRS, |out| {
+            for (key, value) in sorted {
+                lp(&mut out.bytes, key.as_bytes());
+                lp(&mut out.bytes, value.as_bytes());
+            }
+        });
     }
 
     /// Writes a flag, whichever its value. The default is the operation's to know: it leaves the call out where unset
     /// and the value mean the same to RAM.
     pub fn flag(&mut self, tag: u32, flag: bool) {
-        self.field(tag, FLAG, &[u8::from(flag)]);
+        self.field(tag, FLAG, |out| out.bytes.push(u8::from(flag)));
     }
 
     /// Writes a message within the message, with tags of its own; nothing if it is empty.
     pub fn nested(&mut self, tag: u32, write: impl FnOnce(&mut Self)) {
-        let mut inner = Self::default();
-        write(&mut inner);
-        if !inner.bytes.is_empty() {
-            self.field(tag, NESTED, &inner.bytes);
+        let before = self.bytes.len();
+        if self.field(tag, NESTED, write) == 0 {
+            self.bytes.truncate(before);
         }
     }
 
@@ -81,10 +89,19 @@ impl CanonicalWriter {
         &self.bytes
     }
 
-    fn field(&mut self, tag: u32, kind: u8, content: &[u8]) {
+    /// Writes a field, whose content `write` writes behind the place of its length. Returns the length.
+    fn field(&mut self, tag: u32, kind: u8, write: impl FnOnce(&mut Self)) -> u32 {
         self.bytes.extend_from_slice(&tag.to_be_bytes());
         self.bytes.push(kind);
-        lp(&mut self.bytes, content);
+        let place = self.bytes.len();
+        lp(&mut self.bytes, &[]);
+        let content = self.bytes.len();
+        write(self);
+        let length = u32::try_from(self.bytes.len() - content).unwrap_or(u32::MAX);
+        if let Some(place) = self.bytes.get_mut(place..content) {
+            place.copy_from_slice(&length.to_be_bytes());
+        }
+        length
     }
 }
 

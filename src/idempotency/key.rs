@@ -21,6 +21,9 @@ pub struct Scope<'a> {
     pub client_token: &'a str,
 }
 
+/// Room for the scope of most intents, in bytes: a longer one takes another allocation.
+const USUAL_SCOPE: usize = 256;
+
 /// Names an intent: a hash over its scope, so that a store never sees a caller's token, and no caller meets another's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
@@ -29,11 +32,11 @@ impl Key {
     /// The key of an intent.
     #[must_use]
     pub fn of(scope: &Scope<'_>) -> Self {
-        let mut caller = Vec::new();
+        let mut caller = Vec::with_capacity(USUAL_SCOPE);
         lp(&mut caller, scope.caller.issuer().as_bytes());
         lp(&mut caller, scope.caller.subject().as_bytes());
 
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL_SCOPE);
         lp(&mut bytes, b"ram-facade/idem/v1");
         lp(&mut bytes, &caller);
         lp(&mut bytes, scope.target.partition.as_bytes());

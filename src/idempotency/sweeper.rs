@@ -18,7 +18,7 @@ const BATCH: u32 = 256;
 ///
 /// # Cancellation
 /// May be dropped at any time. A batch that was begun is finished by the store.
-pub async fn run(store: Arc<dyn Store>, clock: SteadyClock, stop: impl Future<Output = ()>) {
+pub async fn run(store: Arc<dyn Store>, clock: Arc<SteadyClock>, stop: impl Future<Output = ()>) {
     let sweep = async {
         loop {
             tokio::time::sleep(PAUSE).await;
@@ -93,7 +93,7 @@ mod tests {
         };
         let clock = SteadyClock::watching(Arc::new(wall), Duration::from_secs(600));
         let stop = tokio::time::sleep(Duration::from_secs(121));
-        run(Arc::clone(store) as Arc<dyn Store>, clock, stop).await;
+        run(Arc::clone(store) as Arc<dyn Store>, Arc::new(clock), stop).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,12 +14,9 @@
 //! # What it leaves behind
 //! One line.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
+use futures_util::future::{BoxFuture, Either};
 use tower::{Layer, Service};
 
 use crate::{
@@ -71,7 +68,8 @@ where
 {
     type Response = Answer<Op::Output>;
     type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer<Op::Output>, Failure>> + Send>>;
+    /// Without a log a call goes on without a box.
+    type Future = Either<S::Future, BoxFuture<'static, Result<Answer<Op::Output>, Failure>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -79,21 +77,21 @@ where
 
     fn call(&mut self, call: Call<Op>) -> Self::Future {
         if !self.audit.is_on() {
-            return Box::pin(self.inner.call(call));
+            return Either::Left(self.inner.call(call));
         }
         let mut open = Open {
             audit: self.audit.clone(),
             call: Some(call.clone()),
         };
         let answer = self.inner.call(call);
-        Box::pin(async move {
+        Either::Right(Box::pin(async move {
             let result = answer.await;
             open.close(match &result {
                 Ok(answer) => Outcome::answered(Op::share_arn(&answer.output), answer.replayed.is_some()),
                 Err(failure) => Outcome::failed(failure),
             });
             result
-        })
+        }))
     }
 }
 

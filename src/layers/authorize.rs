@@ -16,13 +16,12 @@
 //! layer does not compile.
 
 use std::{
-    future::{Future, ready},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use futures_util::future::{BoxFuture, Either, ready};
 use tower::{Layer, Service};
 
 use crate::{
@@ -108,7 +107,8 @@ where
 {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Failure>> + Send>>;
+    /// What is permitted, and needs no line on disk before, goes on without a box.
+    type Future = Either<S::Future, BoxFuture<'static, Result<S::Response, Failure>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -127,10 +127,10 @@ where
             let next = self.inner.clone();
             let mut ready = std::mem::replace(&mut self.inner, next);
             let audit = self.audit.clone();
-            return Box::pin(async move {
+            return Either::Right(Box::pin(async move {
                 put_on_record(&audit, &call, &decision).await?;
                 ready.call(Permitted(call)).await
-            });
+            }));
         }
         if self.audit.is_on() {
             let intent = audit::intent(&call);
@@ -142,10 +142,10 @@ where
             ));
         }
         match decision {
-            Decision::Permit { .. } => Box::pin(self.inner.call(Permitted(call))),
+            Decision::Permit { .. } => Either::Left(self.inner.call(Permitted(call))),
             Decision::Deny(denial) => {
                 log(&denial);
-                Box::pin(ready(Err(refusal::<Op>(&call, &denial))))
+                Either::Right(Box::pin(ready(Err(refusal::<Op>(&call, &denial)))))
             }
         }
     }

@@ -14,16 +14,24 @@
 
 use std::{
     any::Any,
-    panic::AssertUnwindSafe,
-    task::{Context, Poll},
+    convert::Infallible,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
-use futures_util::FutureExt;
+use futures_util::{
+    FutureExt,
+    future::{CatchUnwind, Either},
+};
+use http::HeaderValue;
+use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::{
     failure::{Effect, Failure, Reason},
-    layers::wire::{self, Answering, Handler, Request, Response},
+    layers::wire::{self, Handler, Request, Response, Screened},
 };
 
 /// Makes [`CatchPanic`].
@@ -47,31 +55,50 @@ pub struct CatchPanic<S> {
 impl<S: Handler> Service<Request> for CatchPanic<S> {
     type Response = Response;
     type Error = S::Error;
-    type Future = Answering;
+    type Future = Screened<Caught<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let next = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, next);
         let request_id = wire::request_id(request.headers());
         // Nothing of the handler is used after a panic, so a half-changed state of it cannot be seen.
-        let handling = AssertUnwindSafe(async move { ready.call(request).await });
-        Box::pin(async move {
-            match handling.catch_unwind().await {
-                Ok(answer) => answer,
-                Err(panic) => {
-                    tracing::error!(panic = text_of(panic.as_ref()), "a handler panicked");
-                    let failure =
-                        Failure::new(Reason::Internal, "internal error; report it with the request id")
-                            .effect(Effect::Unknown);
-                    Ok(wire::refuse(&failure, request_id.as_ref()))
-                }
-            }
-        })
+        match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+            Ok(answer) => Either::Right(Caught {
+                answer: AssertUnwindSafe(answer).catch_unwind(),
+                request_id,
+            }),
+            Err(panic) => wire::at_once(refusal(panic.as_ref(), request_id.as_ref())),
+        }
     }
+}
+
+pin_project! {
+    /// The inner service's answer, or a refusal if it panics while it makes one.
+    #[derive(Debug)]
+    pub struct Caught<F> {
+        #[pin]
+        answer: CatchUnwind<AssertUnwindSafe<F>>,
+        request_id: Option<HeaderValue>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Caught<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|panic| Ok(refusal(panic.as_ref(), this.request_id.as_ref()))))
+    }
+}
+
+fn refusal(panic: &(dyn Any + Send), request_id: Option<&HeaderValue>) -> Response {
+    tracing::error!(panic = text_of(panic), "a handler panicked");
+    let failure = Failure::new(Reason::Internal, "internal error; report it with the request id")
+        .effect(Effect::Unknown);
+    wire::refuse(&failure, request_id)
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

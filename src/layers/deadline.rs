@@ -22,19 +22,23 @@
 //! keepalive and age.
 
 use std::{
-    future::ready,
-    task::{Context, Poll},
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::HeaderMap;
-use tokio::time::{Instant, timeout_at};
+use futures_util::future::Either;
+use http::{HeaderMap, HeaderValue};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Timeout, timeout_at};
 use tonic_types::FieldViolation;
 use tower::{Layer, Service};
 
 use crate::{
     failure::{Effect, Failure, Reason},
-    layers::wire::{self, Answering, Handler, Request, Response},
+    layers::wire::{self, Handler, Request, Response, Screened},
 };
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
@@ -98,7 +102,7 @@ pub struct EnforceDeadline<S> {
 impl<S: Handler> Service<Request> for EnforceDeadline<S> {
     type Response = Response;
     type Error = S::Error;
-    type Future = Answering;
+    type Future = Screened<Timed<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -109,34 +113,50 @@ impl<S: Handler> Service<Request> for EnforceDeadline<S> {
         let time = match requested(request.headers()) {
             Ok(Some(asked)) => asked.min(self.settings.max),
             Ok(None) => self.settings.default.min(self.settings.max),
-            Err(failure) => return Box::pin(ready(Ok(wire::refuse(&failure, request_id.as_ref())))),
+            Err(failure) => return wire::at_once(wire::refuse(&failure, request_id.as_ref())),
         };
         if time.is_zero() {
             let failure = Failure::new(
                 Reason::DeadlineExceeded,
                 "the deadline had passed on arrival; allow more time",
             );
-            return Box::pin(ready(Ok(wire::refuse(&failure, request_id.as_ref()))));
+            return wire::at_once(wire::refuse(&failure, request_id.as_ref()));
         }
 
         let deadline = Instant::now() + time;
         request.extensions_mut().insert(Deadline(deadline));
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            // `timeout_at` polls the answer before the clock: an answer that is there when time is up is kept.
-            match timeout_at(deadline, answer).await {
-                Ok(answer) => answer,
-                Err(_elapsed) => {
-                    let failure = Failure::new(
-                        Reason::DeadlineExceeded,
-                        "the deadline passed before the answer; repeat the call with the same client token to \
-                         learn its outcome",
-                    )
-                    .effect(Effect::Unknown);
-                    Ok(wire::refuse(&failure, request_id.as_ref()))
-                }
-            }
+        Either::Right(Timed {
+            answer: timeout_at(deadline, self.inner.call(request)),
+            request_id,
         })
+    }
+}
+
+pin_project! {
+    /// The inner service's answer, or a refusal when the deadline passes first.
+    #[derive(Debug)]
+    pub struct Timed<F> {
+        #[pin]
+        answer: Timeout<F>,
+        request_id: Option<HeaderValue>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Timed<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        // A `Timeout` polls the answer before the clock: an answer that is there when time is up is kept.
+        Poll::Ready(ready!(this.answer.poll(cx)).unwrap_or_else(|_elapsed| {
+            let failure = Failure::new(
+                Reason::DeadlineExceeded,
+                "the deadline passed before the answer; repeat the call with the same client token to learn its \
+                 outcome",
+            )
+            .effect(Effect::Unknown);
+            Ok(wire::refuse(&failure, this.request_id.as_ref()))
+        }))
     }
 }
 

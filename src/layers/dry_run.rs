@@ -10,12 +10,9 @@
 //! # When the caller goes away
 //! Nothing: it holds no state across an await.
 
-use std::{
-    future::{Future, ready},
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
+use futures_util::future::{Either, Ready, ready};
 use tower::{Layer, Service};
 
 use crate::{call::Answer, failure::Failure, layers::authorize::Permitted, operation::Operation};
@@ -46,7 +43,7 @@ where
 {
     type Response = Answer<Op::Output>;
     type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer<Op::Output>, Failure>> + Send>>;
+    type Future = Either<Ready<Result<Answer<Op::Output>, Failure>>, S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -55,13 +52,13 @@ where
     fn call(&mut self, permitted: Permitted<Op>) -> Self::Future {
         let input = &permitted.call().input;
         if !Op::validate_only(input) {
-            return Box::pin(self.inner.call(permitted));
+            return Either::Right(self.inner.call(permitted));
         }
         let mut output = Op::Output::default();
         if let Some(token) = Op::client_token(input) {
             Op::set_client_token(&mut output, token);
         }
-        Box::pin(ready(Ok(Answer::fresh(output))))
+        Either::Left(ready(Ok(Answer::fresh(output))))
     }
 }
 

@@ -24,7 +24,7 @@ use tower::{Layer, Service};
 
 use crate::{
     failure::{Failure, Reason},
-    layers::wire::{self, Answering, Handler, Request, Response},
+    layers::wire::{self, Finish, Finished, Handler, Request, Response},
 };
 
 /// Makes [`Explain`].
@@ -48,7 +48,7 @@ pub struct Explain<S> {
 impl<S: Handler> Service<Request> for Explain<S> {
     type Response = Response;
     type Error = S::Error;
-    type Future = Answering;
+    type Future = Finished<S::Future, Explaining>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -56,11 +56,19 @@ impl<S: Handler> Service<Request> for Explain<S> {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let request_id = wire::request_id(request.headers());
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let response = answer.await?;
-            Ok(explained(response, request_id.as_ref()))
-        })
+        Finished::new(self.inner.call(request), Explaining { request_id })
+    }
+}
+
+/// Explains the answer to the request with this id.
+#[derive(Debug)]
+pub struct Explaining {
+    request_id: Option<HeaderValue>,
+}
+
+impl Finish for Explaining {
+    fn finish(self, response: Response) -> Response {
+        explained(response, self.request_id.as_ref())
     }
 }
 

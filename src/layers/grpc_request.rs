@@ -13,17 +13,15 @@
 //! # What it leaves behind
 //! Nothing. The header `te` is not asked for: it tests proxies, and some drop it.
 
-use std::{
-    future::ready,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
+use futures_util::future::Either;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tower::{Layer, Service};
 
 use crate::{
     failure::{Failure, Reason},
-    layers::wire::{self, Answering, Handler, Request, Response},
+    layers::wire::{self, Handler, Request, Response, Screened},
 };
 
 /// Makes [`GrpcRequest`].
@@ -47,7 +45,7 @@ pub struct GrpcRequest<S> {
 impl<S: Handler> Service<Request> for GrpcRequest<S> {
     type Response = Response;
     type Error = S::Error;
-    type Future = Answering;
+    type Future = Screened<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -55,8 +53,8 @@ impl<S: Handler> Service<Request> for GrpcRequest<S> {
 
     fn call(&mut self, request: Request) -> Self::Future {
         match refusal(&request) {
-            Some(refusal) => Box::pin(ready(Ok(refusal))),
-            None => Box::pin(self.inner.call(request)),
+            Some(refusal) => wire::at_once(refusal),
+            None => Either::Right(self.inner.call(request)),
         }
     }
 }

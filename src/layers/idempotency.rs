@@ -28,13 +28,12 @@ mod refusals;
 mod settings;
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either, Ready, ready};
 use prost::Message;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -81,7 +80,7 @@ struct Shared {
     replays: Replays,
     settings: Settings,
     terms: Terms,
-    clock: SteadyClock,
+    clock: Arc<SteadyClock>,
     live: Arc<Live>,
     tracker: TaskTracker,
     metrics: Metrics,
@@ -132,6 +131,12 @@ impl IdempotencyLayer {
         Arc::clone(&self.shared.settings.marker_tag)
     }
 
+    /// The clock that it judges by. Who else judges records by a clock uses this one: a jump is seen, and logged, once.
+    #[must_use]
+    pub fn clock(&self) -> Arc<SteadyClock> {
+        Arc::clone(&self.shared.clock)
+    }
+
     fn assemble(store: Arc<dyn Store>, settings: Settings, tracker: TaskTracker, clock: SteadyClock) -> Self {
         let live = Live::new(settings.waiters_per_key.get(), settings.waiters.get());
         let shared = Shared {
@@ -139,7 +144,7 @@ impl IdempotencyLayer {
             replays: Replays::new(settings.cache_bytes),
             terms: settings.terms(),
             settings,
-            clock,
+            clock: Arc::new(clock),
             live,
             tracker,
             metrics: Metrics::default(),
@@ -163,6 +168,9 @@ impl<S> Layer<S> for IdempotencyLayer {
     }
 }
 
+/// What a caller gets.
+type Answered<Op> = Result<Answer<<Op as Operation>::Output>, Failure>;
+
 /// See the module.
 #[derive(Clone)]
 pub struct Idempotency<S> {
@@ -179,7 +187,7 @@ where
 {
     type Response = Answer<Op::Output>;
     type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer<Op::Output>, Failure>> + Send>>;
+    type Future = Either<Ready<Answered<Op>>, BoxFuture<'static, Answered<Op>>>;
 
     /// Always ready: a replay must not wait for the inside, which is waited for where it is called.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
@@ -187,18 +195,48 @@ where
     }
 
     fn call(&mut self, permitted: Permitted<Op>) -> Self::Future {
+        let intent = match Op::client_token(&permitted.call().input) {
+            Some(token) if Op::REPEAT == Repeat::WithToken => match Intent::of(&permitted, token) {
+                Ok(intent) => Some(intent),
+                Err(refusal) => return Either::Left(ready(Err(refusal))),
+            },
+            _ => None,
+        };
+        // Before anything is cloned or boxed for an execution that a replay does not need.
+        if let Some(settled) = intent.as_ref().and_then(|intent| self.shared.recall(intent)) {
+            self.shared.metrics.settled(Outcome::of(&settled));
+            let answer = settled.and_then(|reply| finish::<Op>(reply, &permitted.call().input));
+            return Either::Left(ready(answer));
+        }
         let shared = Arc::clone(&self.shared);
         let inner = self.inner.clone();
-        let token = Op::client_token(&permitted.call().input).map(str::to_owned);
-        match (Op::REPEAT, token) {
+        Either::Right(match (Op::REPEAT, intent) {
             (Repeat::Safe, _) => Box::pin(pass(inner, permitted)),
             (Repeat::Never, _) => Box::pin(async move { shared.never_again(inner, permitted).await }),
-            (Repeat::WithToken, Some(token)) => {
+            (Repeat::WithToken, Some(intent)) => {
                 let pacer = self.pacer.clone();
-                Box::pin(async move { shared.recorded(inner, pacer, permitted, token).await })
+                Box::pin(async move { shared.recorded(inner, pacer, permitted, intent).await })
             }
             (Repeat::WithToken, None) => Box::pin(async move { shared.unrecorded(inner, permitted).await }),
+        })
+    }
+}
+
+/// A request under a caller's token: whose it is, and what it asks for.
+struct Intent {
+    key: Key,
+    fingerprint: Fingerprint,
+}
+
+impl Intent {
+    fn of<Op: Operation>(permitted: &Permitted<Op>, client_token: &str) -> Result<Self, Failure> {
+        if let Some(rule) = client_token_fault(client_token) {
+            return Err(refusals::token_malformed(rule));
         }
+        Ok(Self {
+            key: key(permitted, client_token),
+            fingerprint: Fingerprint::of(|out| Op::canonical(&permitted.call().input, out)),
+        })
     }
 }
 
@@ -232,24 +270,15 @@ impl Shared {
         inner: S,
         pacer: Option<Pacer>,
         permitted: Permitted<Op>,
-        client_token: String,
+        Intent { key, fingerprint }: Intent,
     ) -> Result<Answer<Op::Output>, Failure>
     where
         Op: Operation,
         S: Service<Execution<Op>, Response = Option<Op::Output>, Error = Failure> + Clone + Send + 'static,
         S::Future: Send + 'static,
     {
-        if let Some(rule) = client_token_fault(&client_token) {
-            return Err(refusals::token_malformed(rule));
-        }
-        let key = key::<Op>(&permitted, &client_token);
-        let fingerprint = Fingerprint::of(|out| Op::canonical(&permitted.call().input, out));
         let deadline = permitted.call().deadline;
-
-        if let Some(settled) = self.recall(&key, fingerprint) {
-            self.metrics.settled(Outcome::of(&settled));
-            return finish::<Op>(settled?, &client_token);
-        }
+        let input = Arc::clone(&permitted.call().input);
         let mut is_joiner = false;
         let wait = match self.live.join(key, fingerprint)? {
             Part::Joiner(wait) => {
@@ -277,13 +306,14 @@ impl Shared {
             Outcome::Fresh if is_joiner => Outcome::Joined,
             outcome => outcome,
         });
-        finish::<Op>(settled?, &client_token)
+        finish::<Op>(settled?, &input)
     }
 
     /// The answer to a request, or the refusal of another under its token, if that takes no look at the store.
-    fn recall(&self, key: &Key, fingerprint: Fingerprint) -> Option<Settled> {
+    fn recall(&self, intent: &Intent) -> Option<Settled> {
         let now = self.clock.read().now;
-        match self.replays.decide(key, fingerprint, now, &self.terms)? {
+        let Intent { key, fingerprint } = intent;
+        match self.replays.decide(key, *fingerprint, now, &self.terms)? {
             Decision::Replay { reply, recorded_at } => Some(Ok(Reply {
                 bytes: reply,
                 recorded_at: Some(recorded_at),
@@ -389,10 +419,12 @@ impl Shared {
     }
 }
 
-/// Turns a reply into the answer of the caller who showed `client_token`.
-fn finish<Op: Operation>(reply: Reply, client_token: &str) -> Result<Answer<Op::Output>, Failure> {
+/// Turns a reply into the answer of the caller who sent `input`.
+fn finish<Op: Operation>(reply: Reply, input: &Op::Input) -> Result<Answer<Op::Output>, Failure> {
     let mut output = Op::Output::decode(reply.bytes).map_err(refusals::unreadable)?;
-    Op::set_client_token(&mut output, client_token);
+    if let Some(token) = Op::client_token(input) {
+        Op::set_client_token(&mut output, token);
+    }
     Ok(Answer {
         output,
         replayed: reply.recorded_at,

@@ -16,7 +16,6 @@
 //! not hold places that others need.
 
 use std::{
-    future::ready,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,12 +24,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use futures_util::future::Either;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use crate::{
     failure::{Advice, Failure, Reason},
-    layers::wire::{self, Answering, Handler, Request, Response},
+    layers::wire::{self, Finish, Finished, Handler, Request, Response, Screened},
 };
 
 /// How much the process works on at a time.
@@ -106,7 +106,7 @@ pub struct InFlight<S> {
 impl<S: Handler> Service<Request> for InFlight<S> {
     type Response = Response;
     type Error = S::Error;
-    type Future = Answering;
+    type Future = Screened<Finished<S::Future, Place>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -114,7 +114,7 @@ impl<S: Handler> Service<Request> for InFlight<S> {
 
     fn call(&mut self, request: Request) -> Self::Future {
         if wire::is_health_check(request.uri().path()) {
-            return Box::pin(self.inner.call(request));
+            return Either::Right(Finished::new(self.inner.call(request), Place(None)));
         }
         let admitted = if self.draining.has_started() {
             Err((
@@ -130,19 +130,23 @@ impl<S: Handler> Service<Request> for InFlight<S> {
             })
         };
         match admitted {
-            Ok(place) => {
-                let answer = self.inner.call(request);
-                Box::pin(async move {
-                    let _place = place;
-                    answer.await
-                })
-            }
+            Ok(place) => Either::Right(Finished::new(self.inner.call(request), Place(Some(place)))),
             Err((reason, message)) => {
                 let failure = Failure::new(reason, message).advice(Advice::After(some_time()));
                 let request_id = wire::request_id(request.headers());
-                Box::pin(ready(Ok(wire::refuse(&failure, request_id.as_ref()))))
+                wire::at_once(wire::refuse(&failure, request_id.as_ref()))
             }
         }
+    }
+}
+
+/// A call's place among those in flight. A health check has none.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+
+impl Finish for Place {
+    fn finish(self, response: Response) -> Response {
+        response
     }
 }
 

@@ -17,13 +17,13 @@
 
 use std::{
     collections::HashMap,
-    future::ready,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
+use futures_util::future::Either;
 use governor::{
     Quota, RateLimiter,
     clock::Clock,
@@ -36,7 +36,7 @@ use tower::{Layer, Service};
 use crate::{
     call::{Caller, Proof},
     failure::{Advice, Failure, Reason},
-    layers::wire::{self, Answering, Handler, Request, Response},
+    layers::wire::{self, Finish, Finished, Handler, Request, Response, Screened},
 };
 
 /// How much one caller may ask for.
@@ -148,7 +148,7 @@ pub struct LimitCaller<S> {
 impl<S: Handler> Service<Request> for LimitCaller<S> {
     type Response = Response;
     type Error = S::Error;
-    type Future = Answering;
+    type Future = Screened<Finished<S::Future, Place>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -161,18 +161,22 @@ impl<S: Handler> Service<Request> for LimitCaller<S> {
             Some(caller) => self.limits.admit(caller).map(Some),
         };
         match admitted {
-            Ok(place) => {
-                let answer = self.inner.call(request);
-                Box::pin(async move {
-                    let _place = place;
-                    answer.await
-                })
-            }
+            Ok(place) => Either::Right(Finished::new(self.inner.call(request), Place(place))),
             Err(failure) => {
                 let request_id = wire::request_id(request.headers());
-                Box::pin(ready(Ok(wire::refuse(&failure, request_id.as_ref()))))
+                wire::at_once(wire::refuse(&failure, request_id.as_ref()))
             }
         }
+    }
+}
+
+/// A call's place among its caller's. A call that nobody counts has none.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "held for its drop")] Option<Arc<()>>);
+
+impl Finish for Place {
+    fn finish(self, response: Response) -> Response {
+        response
     }
 }
 

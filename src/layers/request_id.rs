@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    layers::wire::{self, Answering, Handler, REQUEST_ID, Request, Response},
+    layers::wire::{self, Finish, Finished, Handler, REQUEST_ID, Request, Response},
 };
 
 /// Longest id that is taken over from a caller. Ids stand on every log line.
@@ -47,7 +47,7 @@ pub struct RequestId<S> {
 impl<S: Handler> Service<Request> for RequestId<S> {
     type Response = Response;
     type Error = S::Error;
-    type Future = Answering;
+    type Future = Finished<S::Future, Stamp>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -56,12 +56,18 @@ impl<S: Handler> Service<Request> for RequestId<S> {
     fn call(&mut self, mut request: Request) -> Self::Future {
         let id = acceptable(request.headers()).unwrap_or_else(mint);
         request.headers_mut().insert(REQUEST_ID, id.clone());
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let mut response = answer.await?;
-            response.headers_mut().insert(REQUEST_ID, id);
-            Ok(response)
-        })
+        Finished::new(self.inner.call(request), Stamp(id))
+    }
+}
+
+/// Puts the request's id on its response.
+#[derive(Debug)]
+pub struct Stamp(HeaderValue);
+
+impl Finish for Stamp {
+    fn finish(self, mut response: Response) -> Response {
+        response.headers_mut().insert(REQUEST_ID, self.0);
+        response
     }
 }
 

@@ -12,27 +12,31 @@
 //!
 //! # What it leaves behind
 //! The current span `rpc`. `caller` is empty until layer `authenticate` fills it. No header value but the request id
-//! is ever recorded.
+//! is ever recorded. How the RPC ended stands on the line itself: a field that is added to a span costs a look-up of the
+//! span, and what is only known at its end helps no line before.
 
 mod metrics;
 
 use std::{
+    convert::Infallible,
+    future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{HeaderMap, StatusCode};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 use tower::{Layer, Service};
-use tracing::{Instrument, Span, field::Empty, info_span};
+use tracing::{Instrument, Span, field::Empty, info_span, instrument::Instrumented};
 
 use crate::{
     auth::peer::Peer,
     failure::Reason,
-    layers::wire::{self, Answering, Handler, Request, Response},
+    layers::wire::{self, Handler, Request, Response},
 };
 
 pub use metrics::Metrics;
@@ -75,7 +79,7 @@ pub struct Trace<S> {
 impl<S: Handler> Service<Request> for Trace<S> {
     type Response = Response;
     type Error = S::Error;
-    type Future = Answering;
+    type Future = Tracing<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -96,11 +100,8 @@ impl<S: Handler> Service<Request> for Trace<S> {
                 .map(|peer: &Peer| display(peer.address)),
             request_id = request_id.as_ref().and_then(|id| id.to_str().ok()),
             caller = Empty,
-            code = Empty,
-            reason = Empty,
-            latency_ms = Empty,
         );
-        let mut line = Line {
+        let line = Line {
             is_health_check: wire::is_health_check(path),
             method: method.to_owned(),
             metrics: self.metrics.clone(),
@@ -109,21 +110,44 @@ impl<S: Handler> Service<Request> for Trace<S> {
             end: End::Gone,
         };
         let answer = span.in_scope(|| self.inner.call(request));
-        let traced = async move {
-            let response = answer.await?;
-            line.end = End::of(&response);
-            let is_over = !matches!(line.end, End::Gone);
-            Ok(if is_over {
-                response
-            } else {
-                response.map(|body| Body::new(Traced { body, line }))
-            })
+        Tracing {
+            answer: answer.instrument(span),
+            line: Some(line),
+        }
+    }
+}
+
+pin_project! {
+    /// The inner service's answer, whose end the line waits for.
+    #[derive(Debug)]
+    pub struct Tracing<F> {
+        #[pin]
+        answer: Instrumented<F>,
+        line: Option<Line>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Tracing<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let Ok(response) = ready!(this.answer.poll(cx));
+        let Some(mut line) = this.line.take() else {
+            return Poll::Ready(Ok(response));
         };
-        Box::pin(traced.instrument(span))
+        line.end = End::of(&response);
+        let is_over = !matches!(line.end, End::Gone);
+        Poll::Ready(Ok(if is_over {
+            response
+        } else {
+            response.map(|body| Body::new(Traced { body, line }))
+        }))
     }
 }
 
 /// How an RPC ended.
+#[derive(Debug)]
 enum End {
     /// Nobody waited for it: the caller, its connection or the server went away.
     Gone,
@@ -157,6 +181,7 @@ fn code_in(headers: &HeaderMap) -> Option<Code> {
 }
 
 /// Writes the line when it is dropped, and so exactly once.
+#[derive(Debug)]
 struct Line {
     method: String,
     metrics: Metrics,
@@ -168,37 +193,34 @@ struct Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let latency = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.span.record("latency_ms", latency);
+        let span = &self.span;
+        let latency = self.began.elapsed();
+        let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         let code = match &self.end {
             End::Gone => Some(Code::Cancelled),
             End::Status(code, _) => Some(*code),
             End::Http(_) => None,
         };
         if let Some(code) = code {
-            self.metrics
-                .ended(&self.method, name_of(code), self.began.elapsed());
+            self.metrics.ended(&self.method, name_of(code), latency);
         }
         match &self.end {
             End::Gone => {
-                self.span.record("code", name_of(Code::Cancelled));
-                tracing::info!(parent: &self.span, "rpc ended before its answer: the caller went away");
+                let code = name_of(Code::Cancelled);
+                tracing::info!(parent: span, code, latency_ms, "rpc ended before its answer: the caller went away");
             }
             End::Http(status) => {
-                self.span.record("code", format!("HTTP {}", status.as_u16()));
-                tracing::info!(parent: &self.span, "rpc ended: not a gRPC request");
+                let code = format!("HTTP {}", status.as_u16());
+                tracing::info!(parent: span, code, latency_ms, "rpc ended: not a gRPC request");
             }
-            End::Status(code, reason) => {
-                self.span.record("code", name_of(*code));
-                if let Some(reason) = reason {
-                    self.span.record("reason", reason);
-                }
-                if is_ours(*code, reason.as_deref()) {
-                    tracing::warn!(parent: &self.span, "rpc ended");
-                } else if self.is_health_check && *code == Code::Ok {
-                    tracing::debug!(parent: &self.span, "rpc ended");
+            End::Status(status, reason) => {
+                let (code, reason) = (name_of(*status), reason.as_deref());
+                if is_ours(*status, reason) {
+                    tracing::warn!(parent: span, code, reason, latency_ms, "rpc ended");
+                } else if self.is_health_check && *status == Code::Ok {
+                    tracing::debug!(parent: span, code, reason, latency_ms, "rpc ended");
                 } else {
-                    tracing::info!(parent: &self.span, "rpc ended");
+                    tracing::info!(parent: span, code, reason, latency_ms, "rpc ended");
                 }
             }
         }
@@ -265,12 +287,12 @@ impl HttpBody for Traced {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let span = self.line.span.clone();
-        let polled = span.in_scope(|| Pin::new(&mut self.body).poll_frame(cx));
+        let Self { body, line } = &mut *self;
+        let polled = line.span.in_scope(|| Pin::new(body).poll_frame(cx));
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(code) = frame.trailers_ref().and_then(code_in)
         {
-            self.line.end = End::Status(code, None);
+            line.end = End::Status(code, None);
         }
         polled
     }
@@ -350,7 +372,8 @@ mod tests {
 
         fn on_event(&self, event: &Event<'_>, context: tracing_subscriber::layer::Context<'_, S>) {
             let span = context.event_span(event).unwrap();
-            let fields = span.extensions().get::<Fields>().unwrap().clone();
+            let mut fields = span.extensions().get::<Fields>().unwrap().clone();
+            event.record(&mut fields);
             self.0.lock().unwrap().push((*event.metadata().level(), fields.0));
         }
     }

@@ -1,9 +1,15 @@
 //! What the layers of the HTTP ring have in common: request and response, how one refuses, which paths are special.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture, Either, Ready};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use pin_project_lite::pin_project;
 use tower::Service;
 
 use crate::failure::Failure;
@@ -14,8 +20,59 @@ pub type Request = http::Request<tonic::body::Body>;
 /// A response on its way to the wire.
 pub type Response = http::Response<tonic::body::Body>;
 
-/// The future of every layer of the HTTP ring.
+/// The future of a layer that has to wait for something besides the inner service.
 pub type Answering = BoxFuture<'static, Result<Response, Infallible>>;
+
+/// The future of a layer that answers at once or leaves the answer to `F`.
+///
+/// Such futures have names, and no boxes of their own: the ring is one future, whose place hyper allocates once.
+pub type Screened<F> = Either<Ready<Result<Response, Infallible>>, F>;
+
+/// The answer of a layer that does not ask the inner service.
+pub fn at_once<F>(response: Response) -> Screened<F> {
+    Either::Left(future::ready(Ok(response)))
+}
+
+/// What a layer does when the inner service has answered.
+pub trait Finish {
+    /// Makes the layer's answer of the inner service's. Dropped without, the caller went away.
+    fn finish(self, response: Response) -> Response;
+}
+
+pin_project! {
+    /// The future of a layer that waits for the inner service, and then finishes its answer.
+    #[derive(Debug)]
+    pub struct Finished<F, T> {
+        #[pin]
+        answer: F,
+        finish: Option<T>,
+    }
+}
+
+impl<F, T> Finished<F, T> {
+    /// Waits for `answer`, and then lets `finish` make the layer's answer of it.
+    pub fn new(answer: F, finish: T) -> Self {
+        let finish = Some(finish);
+        Self { answer, finish }
+    }
+}
+
+impl<F, T> Future for Finished<F, T>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+    T: Finish,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let Ok(response) = ready!(this.answer.poll(cx));
+        Poll::Ready(Ok(match this.finish.take() {
+            Some(finish) => finish.finish(response),
+            None => response,
+        }))
+    }
+}
 
 /// A service of the HTTP ring. It answers refusals as responses, so it has no error.
 pub trait Handler:

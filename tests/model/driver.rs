@@ -2,6 +2,7 @@
 
 use super::{
     machine::{self, Decision, Seen},
+    reduce,
     state::{
         End, Executor, Expected, MEMORY, NOBODY, Payload, Pc, Rec, Run, SIGNATURE, Share, Slot, State, Tick,
         WINDOW, Write,
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) store_errors: bool,
     /// Whether the store may lose everything, or one acknowledged write, once.
     pub(crate) store_loss: bool,
+    /// Whether to leave out what can show nothing new.
+    pub(crate) reduced: bool,
     /// A deliberate mistake.
     pub(crate) mutant: Option<Mutant>,
 }
@@ -51,6 +54,13 @@ pub(crate) enum Mutant {
     ReconcileTooSoon,
     /// A run whose end cannot be written answers as if its claim were still its own.
     ClaimTrustedWithoutStore,
+}
+
+impl Mutant {
+    /// Whether requests leave after their window by this mistake itself.
+    fn sends_late(self) -> bool {
+        matches!(self, Self::SendAfterTheWindow | Self::TakeoverAfterTheWindow)
+    }
 }
 
 /// A promise.
@@ -90,11 +100,27 @@ pub(crate) struct Driver<'a> {
 /// Writes everything that can happen in `from` to `out`.
 pub(crate) fn steps(settings: &Settings, from: &State, out: &mut Vec<Next>) {
     let mut driver = Driver { settings, from, out };
-    driver.time();
-    driver.ram_and_network();
-    driver.loss();
-    for who in 0..from.executors.len() {
+    if settings.reduced
+        && let Some(who) = reduce::hurries(from, settings.sends)
+    {
         driver.executor(who);
+    } else {
+        driver.time();
+        driver.ram_and_network();
+        driver.loss();
+        for who in 0..from.executors.len() {
+            driver.executor(who);
+        }
+    }
+    if settings.reduced {
+        let late = settings.mutant.is_some_and(Mutant::sends_late);
+        out.retain_mut(|(_, outcome)| match outcome {
+            Ok(next) => {
+                reduce::forget(next, settings.sends, late);
+                !reduce::gains_nothing(from, next)
+            }
+            Err(_) => true,
+        });
     }
 }
 
@@ -174,12 +200,11 @@ impl Driver<'_> {
         let Executor { payload, pc } = self.from.executors[who];
         match pc {
             Pc::Gone => return,
-            Pc::Start => {
-                let at = self.from.now;
-                // Nothing is lost by a crash here: nothing was begun.
-                return self.goes_on(who, "reads the clock", Pc::Load { at });
+            Pc::Start { since } => {
+                for at in since..=self.from.now {
+                    self.load(who, payload, at);
+                }
             }
-            Pc::Load { at } => self.load(who, payload, at),
             Pc::Claim {
                 run,
                 over,
@@ -233,7 +258,12 @@ impl Driver<'_> {
         self.push(Some(who), "crashes", Ok(next));
     }
 
-    /// `Leader::settle` from `self.load()` to the decision.
+    /// `Leader::settle`: the next turn of its loop.
+    fn again(&self) -> Pc {
+        Pc::Start { since: self.from.now }
+    }
+
+    /// `Leader::settle` from `self.load()` to the decision. The clock was read at `at`: any time may pass in between.
     fn load(&mut self, who: usize, payload: Payload, at: Tick) {
         let seen = self.from.record;
         let views: &[bool] = if matches!(seen, Rec::InFlight { .. }) {
@@ -266,7 +296,7 @@ impl Driver<'_> {
                 self.goes_on(who, what, claim(run, over));
             }
             Decision::Wait => {
-                self.goes_on(who, "sees a lease that is alive, and waits", Pc::Start);
+                self.goes_on(who, "sees a lease that is alive, and waits", self.again());
             }
             Decision::Replay => self.answers_ok(who, payload, "replays the recorded answer"),
             Decision::Mismatch => {
@@ -372,7 +402,7 @@ impl Driver<'_> {
                 );
             }
         } else if !behind {
-            self.goes_on(who, "finds the record changed, and begins again", Pc::Start);
+            self.goes_on(who, "finds the record changed, and begins again", self.again());
         }
         if self.settings.store_errors && !behind {
             let pc = Pc::Claim {
@@ -473,9 +503,7 @@ impl Driver<'_> {
 
     fn send(&mut self, who: usize, payload: Payload, run: Run, sends: u8, unanswered: bool, fresh: bool) {
         let now = self.from.now;
-        let late = [Mutant::SendAfterTheWindow, Mutant::TakeoverAfterTheWindow]
-            .iter()
-            .any(|&m| self.is(m));
+        let late = self.settings.mutant.is_some_and(Mutant::sends_late);
         if !late && !machine::may_leave(run, payload, name(who), now) {
             return;
         }

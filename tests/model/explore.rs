@@ -33,7 +33,7 @@ pub(crate) struct Broken {
 }
 
 /// The digests of the states that were visited, each with that of the state it was reached from.
-type Visited = HashMap<u64, u64, BuildHasherDefault<Same>>;
+type Visited = HashMap<u128, u128, BuildHasherDefault<Same>>;
 
 /// Explores until everything was visited, a promise is broken, or there are `most` states.
 pub(crate) fn explore(settings: &Settings, most: usize) -> Report {
@@ -84,7 +84,7 @@ pub(crate) fn explore(settings: &Settings, most: usize) -> Report {
 
 /// Tells the way to the state with digest `last`, and the step there that broke a promise. Executors keep the number that
 /// they had at the beginning.
-fn trace(settings: &Settings, visited: &Visited, last: u64, who: Option<usize>, what: &str) -> String {
+fn trace(settings: &Settings, visited: &Visited, last: u128, who: Option<usize>, what: &str) -> String {
     let mut way = vec![last];
     while let Some(&before) = way
         .last()
@@ -136,7 +136,8 @@ impl Hasher for Same {
         unreachable!("only digests are hashed")
     }
 
-    fn write_u64(&mut self, digest: u64) {
-        self.0 = digest;
+    fn write_u128(&mut self, digest: u128) {
+        // The upper half is as good a hash as the lower.
+        self.0 = u64::try_from(digest >> 64).unwrap_or_default();
     }
 }

@@ -103,10 +103,8 @@ pub(crate) enum Write {
 pub(crate) enum Pc {
     /// Answered, crashed, or never needed.
     Gone,
-    /// Its request is there, or will be: reads the clock.
-    Start,
-    /// Loads the record.
-    Load { at: Tick },
+    /// Its request is there, or will be: reads the clock, at some time since then, and loads the record.
+    Start { since: Tick },
     /// Swaps its claim in. `behind`: the caller was told that the store is down, and the swap may yet be done.
     Claim {
         run: Run,
@@ -178,7 +176,7 @@ impl State {
         for (executor, &payload) in executors.iter_mut().zip(payloads) {
             *executor = Executor {
                 payload,
-                pc: Pc::Start,
+                pc: Pc::Start { since: 0 },
             };
         }
         let mut state = Self {
@@ -208,7 +206,7 @@ impl State {
                         *current = false;
                     }
                 }
-                Pc::Gone | Pc::Start | Pc::Load { .. } | Pc::Look { .. } | Pc::Poll => {}
+                Pc::Gone | Pc::Start { .. } | Pc::Look { .. } | Pc::Poll => {}
             }
         }
     }
@@ -299,15 +297,18 @@ impl State {
         }
     }
 
-    /// 64 bits that stand for this state. With 10^8 states the chance that any two share theirs is 1 in 4,000.
-    pub(crate) fn digest(&self) -> u64 {
-        let mut mix = Mix(0x9e37_79b9_7f4a_7c15);
-        self.hash(&mut mix);
-        // The finisher of MurmurHash3, so that every bit depends on every other.
-        let mut h = mix.0;
-        h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        h = (h ^ (h >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        h ^ (h >> 33)
+    /// 128 bits that stand for this state: with 10^8 states the chance that any two share theirs is 1 in 10^22.
+    pub(crate) fn digest(&self) -> u128 {
+        let half = |seed| {
+            let mut mix = Mix(seed);
+            self.hash(&mut mix);
+            // The finisher of MurmurHash3, so that every bit depends on every other.
+            let mut h = mix.0;
+            h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+            h = (h ^ (h >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+            u128::from(h ^ (h >> 33))
+        };
+        half(0x9e37_79b9_7f4a_7c15) << 64 | half(0xd1b5_4a32_d192_ed03)
     }
 }
 
