@@ -1,0 +1,62 @@
+"""How each language builds its client and runs its suite: the commands that its users know, with caches in .tools/."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import results
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / ".tools"
+CLIENTS = ROOT / "clients"
+LOGS = TOOLS / "clients"
+
+
+@dataclass
+class Language:
+    name: str
+    build: list[list[str]]
+    test: list[str]
+    # What the suite reported, by behaviour.
+    read: Callable[[], dict[str, str]]
+
+    @property
+    def folder(self) -> Path:
+        return CLIENTS / self.name
+
+
+def environment() -> dict[str, str]:
+    """This environment, with every tool and every cache in .tools/, where `make clean` finds them."""
+    path = [TOOLS / "npm" / "node_modules" / ".bin", TOOLS / "bin", os.environ["PATH"]]
+    return os.environ | {
+        "PATH": os.pathsep.join(map(str, path)),
+        "GOPATH": str(TOOLS / "go"),
+        "GOCACHE": str(TOOLS / "go-build"),
+        # Otherwise `make clean` could not remove the modules.
+        "GOFLAGS": "-modcacherw",
+        "GOTOOLCHAIN": "local",
+        "npm_config_cache": str(TOOLS / "npm-cache"),
+        "PIP_CACHE_DIR": str(TOOLS / "pip-cache"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
+PYTHON = str(TOOLS / "clients-venv" / "bin" / "python")
+
+LANGUAGES = [
+    Language(
+        "go",
+        [["go", "build", "./..."], ["go", "vet", "./..."]],
+        ["go", "test", "-json", "-count=1", "./example"],
+        lambda: results.go(LOGS / "go.out"),
+    ),
+    Language(
+        "python",
+        [["python3", "-m", "venv", str(TOOLS / "clients-venv")], [PYTHON, "-m", "pip", "install", "-q", ".[test]"]],
+        [PYTHON, "-m", "pytest", f"--junitxml={LOGS / 'python.xml'}"],
+        lambda: results.junit(LOGS / "python.xml"),
+    ),
+]
