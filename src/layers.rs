@@ -12,6 +12,7 @@ pub mod explain;
 pub mod grpc_request;
 pub mod idempotency;
 pub mod in_flight;
+pub mod limit_metadata;
 pub mod request_id;
 pub mod retry;
 #[cfg(test)]

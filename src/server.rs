@@ -44,6 +44,7 @@ use crate::{
         grpc_request::GrpcRequestLayer,
         idempotency::IdempotencyLayer,
         in_flight::{Draining, InFlightLayer},
+        limit_metadata::LimitMetadataLayer,
         request_id::RequestIdLayer,
         trace::TraceLayer,
     },
@@ -152,6 +153,8 @@ impl Server {
             .layer(CatchPanicLayer)
             // Before anything is counted: what is no gRPC request takes no place.
             .layer(GrpcRequestLayer)
+            // Behind it, because the refusal is gRPC's.
+            .layer(LimitMetadataLayer)
             // Before the credentials are looked at, which costs more than to refuse.
             .layer(InFlightLayer::new(&config.in_flight, draining.clone()))
             // The clock starts at the headers and covers a body that drips.

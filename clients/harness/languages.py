@@ -59,4 +59,11 @@ LANGUAGES = [
         [PYTHON, "-m", "pytest", f"--junitxml={LOGS / 'python.xml'}"],
         lambda: results.junit(LOGS / "python.xml"),
     ),
+    Language(
+        "node",
+        [["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], ["npm", "run", "build"]],
+        # One after another: the tests set faults in one embedded RAM.
+        ["node", "--test", "--test-reporter=junit", "dist/test/behaviours.test.js"],
+        lambda: results.junit(LOGS / "node.out"),
+    ),
 ]

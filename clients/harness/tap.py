@@ -46,8 +46,8 @@ class Tap:
         try:
             while data := source.recv(65_536):
                 sink.sendall(data)
-                for kind, flags, first in frames.feed(data):
-                    self._see(kind, flags, first, sent)
+                for kind, flags, head in frames.feed(data):
+                    self._see(kind, flags, head, sent)
         except OSError:
             pass
         for end in (source, sink):
@@ -56,15 +56,16 @@ class Tap:
             except OSError:
                 pass
 
-    def _see(self, kind: int, flags: int, first: bytes, sent: bool) -> None:
+    def _see(self, kind: int, flags: int, head: bytes, sent: bool) -> None:
         if kind == PING and sent and not flags & ACK:
             self._count("pings")
         elif kind == PING and not sent and flags & ACK:
             self._count("pongs")
-        elif kind == GOAWAY and not sent:
+        # Behind the last stream stands the error code; 0 is how any connection ends.
+        elif kind == GOAWAY and not sent and any(head[4:8]):
             self._count("goaways")
         # Each call here is one small message in one frame: its first byte says whether it is compressed.
-        elif kind == DATA and sent and first == b"\1":
+        elif kind == DATA and sent and head[:1] == b"\1":
             self._count("compressed")
 
     def close(self) -> None:
@@ -72,7 +73,7 @@ class Tap:
 
 
 class Frames:
-    """Cuts a stream of bytes into HTTP/2 frames: kind, flags and first byte of each."""
+    """Cuts a stream of bytes into HTTP/2 frames: kind, flags and the first 8 bytes of each."""
 
     def __init__(self, preface: bool):
         self._buffer = b""
@@ -88,5 +89,5 @@ class Frames:
             end = 9 + int.from_bytes(self._buffer[:3])
             if len(self._buffer) < end:
                 return
-            yield self._buffer[3], self._buffer[4], self._buffer[9:10]
+            yield self._buffer[3], self._buffer[4], self._buffer[9 : min(end, 17)]
             self._buffer = self._buffer[end:]
