@@ -5,7 +5,7 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-kill test-clients model check fmt bench clean
+.PHONY: help run test test-rust test-redis test-kill test-clients clients model check fmt bench clean
 
 help: ## prints this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ help: ## prints this list
 run: ## builds and starts the service on 127.0.0.1:50051 with an embedded RAM, no AWS account needed
 	cargo run --locked -- serve --sandbox
 
-test: test-rust test-redis test-kill test-clients ## runs every test, installing what they need
+test: test-rust test-redis test-kill test-clients clients ## runs every test, installing what they need
 
 test-rust: ## runs the Rust tests alone: no Python, Node, Go or network
 	cargo test --locked
@@ -29,6 +29,11 @@ test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC agai
 	scripts/tools.sh python grpcurl
 	cargo build --locked
 	$(PYTEST) tests/real_clients
+
+clients: ## builds the clients in Go, Python, Node and Java, and prints what each sees of the service
+	scripts/tools.sh clients
+	cargo build --locked
+	python3 clients/run.py
 
 model: ## explores the idempotency rules for a quarter of an hour, with some GB of memory
 	cargo test --locked --release --test model -- --ignored --show-output
@@ -50,4 +55,5 @@ bench: ## measures what idempotency costs, in under 5 minutes, and writes docs/b
 
 clean: ## removes what was built and the installed tools
 	cargo clean
-	rm -rf .tools
+	rm -rf .tools clients/python/build clients/python/*.egg-info clients/node/node_modules clients/node/generated clients/node/dist
+	rm -rf clients/java/target clients/rust/target

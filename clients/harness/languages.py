@@ -46,6 +46,8 @@ def environment() -> dict[str, str]:
 
 PYTHON = str(TOOLS / "clients-venv" / "bin" / "python")
 
+MAVEN = ["mvn", "--quiet", "--batch-mode", f"-Dmaven.repo.local={TOOLS / 'm2'}"]
+
 LANGUAGES = [
     Language(
         "go",
@@ -65,5 +67,11 @@ LANGUAGES = [
         # One after another: the tests set faults in one embedded RAM.
         ["node", "--test", "--test-reporter=junit", "dist/test/behaviours.test.js"],
         lambda: results.junit(LOGS / "node.out"),
+    ),
+    Language(
+        "java",
+        [[*MAVEN, "test-compile"]],
+        [*MAVEN, "surefire:test"],
+        lambda: results.junit(*(CLIENTS / "java" / "target" / "surefire-reports").glob("*.xml")),
     ),
 ]
