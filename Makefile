@@ -43,7 +43,8 @@ check: ## checks format, lints, documentation, the contract and the dependencies
 	cargo clippy --locked --all-targets --features failpoints -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	scripts/tools.sh buf cargo-deny
-	cd proto && $(BUF) lint
+	cd proto && $(BUF) lint && $(BUF) breaking --against released/ramfacade.binpb
+	python3 -m unittest discover tests/contract
 	$(DENY) --locked check --hide-inclusion-graph licenses bans sources
 	scripts/advisories.sh
 
