@@ -41,7 +41,8 @@ class Facade:
             text=True,
             errors="replace",
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         try:
             self.address = self._said(r"^listening on (127\.0\.0\.1:\d+)$")
             self.sandbox = self._said(r"^sandbox listening on (http://\S+)$")
@@ -82,4 +83,7 @@ class Facade:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        if self._process.stdout:
+            self._reader.join(5)
+            self._process.stdout.close()
         self._folder.cleanup()

@@ -39,6 +39,7 @@ def environment() -> dict[str, str]:
         "GOFLAGS": "-modcacherw",
         "GOTOOLCHAIN": "local",
         "npm_config_cache": str(TOOLS / "npm-cache"),
+        "MAVEN_OPTS": f"-Dmaven.repo.local={TOOLS / 'm2'}",
         "PIP_CACHE_DIR": str(TOOLS / "pip-cache"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
@@ -46,7 +47,7 @@ def environment() -> dict[str, str]:
 
 PYTHON = str(TOOLS / "clients-venv" / "bin" / "python")
 
-MAVEN = ["mvn", "--quiet", "--batch-mode", f"-Dmaven.repo.local={TOOLS / 'm2'}"]
+MAVEN = ["mvn", "--quiet", "--batch-mode"]
 
 LANGUAGES = [
     Language(
