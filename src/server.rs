@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tonic_health::server::{HealthReporter, HealthService};
+use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 
 use crate::{
@@ -147,6 +148,8 @@ impl Server {
         let ring = ServiceBuilder::new()
             // First, so that every line of the log and every refusal below has the id.
             .layer(RequestIdLayer)
+            // Before all that reads a status: within, there is only gRPC. Switched off, grpc-web is refused like JSON.
+            .option_layer(config.grpc_web.then(GrpcWebLayer::new))
             // Sees every refusal below, and the call whose client went away.
             .layer(TraceLayer)
             // Around all that runs for a request: a defect answers INTERNAL and the connection lives on.
