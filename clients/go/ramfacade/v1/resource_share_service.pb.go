@@ -266,8 +266,8 @@ type CreateResourceShareRequest struct {
 	// Name of the share. Required. Letters, digits, spaces, periods, dashes and underscores. Not unique: two shares may
 	// have the same name. Example: "network-prod subnets".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// ARNs of the resources to share, at most 100. They belong to the facade's account and Region; RAM accepts global
-	// resources in us-east-1 only. May be empty: resources can be attached later.
+	// ARNs of the resources to share, at most 100, each of at most 2048 characters. They belong to the facade's account and
+	// Region; RAM accepts global resources in us-east-1 only. May be empty: resources can be attached later.
 	// Example: "arn:aws:ec2:eu-west-1:111122223333:subnet/subnet-0a1b2c3d4e5f60718".
 	ResourceArns []string `protobuf:"bytes,2,rep,name=resource_arns,json=resourceArns,proto3" json:"resource_arns,omitempty"`
 	// Who gets access. Each is one of: a 12-digit account id; the ARN of an organization, an organizational unit, an IAM
@@ -288,7 +288,8 @@ type CreateResourceShareRequest struct {
 	// Example: "5f1d0f0e-2f5a-4f0a-9d5e-0f6d3a3b8c11".
 	ClientToken string `protobuf:"bytes,6,opt,name=client_token,json=clientToken,proto3" json:"client_token,omitempty"`
 	// ARNs of RAM managed permissions to attach, one for each resource type. RAM attaches its default permission to the
-	// types that are left out. Example: "arn:aws:ram::aws:permission/AWSRAMDefaultPermissionSubnet".
+	// types that are left out. At most 2048 characters each.
+	// Example: "arn:aws:ram::aws:permission/AWSRAMDefaultPermissionSubnet".
 	PermissionArns []string `protobuf:"bytes,7,rep,name=permission_arns,json=permissionArns,proto3" json:"permission_arns,omitempty"`
 	// Limits from where service principals may use the share: account ids, ARNs, organization ids or organization paths.
 	// Only together with service principals. Example: "444455556666".
