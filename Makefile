@@ -34,6 +34,7 @@ clients: ## builds the clients in Go, Python, Node and Java, and prints what eac
 	scripts/tools.sh clients
 	cargo build --locked
 	python3 clients/run.py
+	python3 -m unittest discover clients/tests
 
 model: ## explores the idempotency rules for a quarter of an hour, with some GB of memory
 	cargo test --locked --release --test model -- --ignored --show-output

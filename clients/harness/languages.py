@@ -75,4 +75,11 @@ LANGUAGES = [
         [*MAVEN, "surefire:test"],
         lambda: results.junit(*(CLIENTS / "java" / "target" / "surefire-reports").glob("*.xml")),
     ),
+    Language(
+        "rust",
+        [["cargo", "test", "--locked", "--no-run"]],
+        # One after another: the tests set faults in one embedded RAM.
+        ["cargo", "test", "--locked", "--test", "behaviours", "--", "--test-threads=1"],
+        lambda: results.cargo(LOGS / "rust.out"),
+    ),
 ]

@@ -34,6 +34,16 @@ def go(output: Path) -> dict[str, str]:
     return results
 
 
+def cargo(output: Path) -> dict[str, str]:
+    """The lines of Rust's own test runner."""
+    results: dict[str, str] = {}
+    words = {"ok": PASSED, "FAILED": FAILED, "ignored": MISSING}
+    # What a test prints may stand between its name and its result.
+    for name, word in re.findall(r"^test (\S+) \.\.\. .*?(ok|FAILED|ignored)$", output.read_text(), re.MULTILINE):
+        merge(results, name, words[word])
+    return results
+
+
 def junit(*outputs: Path) -> dict[str, str]:
     """JUnit's XML, as pytest, Node's test runner and Surefire write it."""
     results: dict[str, str] = {}

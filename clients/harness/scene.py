@@ -34,6 +34,7 @@ def scene():
 
         main = start({})
         hurried = start({"RAM_FACADE_DEADLINE_DEFAULT_MS": "400", "RAM_FACADE_DEADLINE_MAX_MS": "400"})
+        web = start({"RAM_FACADE_GRPC_WEB_ENABLED": "true"})
         tap = Tap(main.address)
         stack.callback(tap.close)
         control = Control(tap)
@@ -42,6 +43,7 @@ def scene():
             "token": TOKEN,
             "main": {"address": main.address, "sandbox": main.sandbox},
             "hurried": {"address": hurried.address, "sandbox": hurried.sandbox},
+            "web": {"address": web.address, "sandbox": web.sandbox},
             "tap": tap.address,
             "control": control.url,
             "service_config": (CLIENTS / "retry-service-config.json").read_text(),

@@ -6,6 +6,10 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type DescService, createFileRegistry, fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcWebTransport } from "@connectrpc/connect-node";
 import * as grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import {
@@ -38,6 +42,7 @@ const scene: {
   token: string;
   main: Server;
   hurried: Server;
+  web: Server;
   tls: Server & { ca_file: string; other_ca_file: string };
   tap: string;
   control: string;
@@ -364,4 +369,33 @@ test("reflection", async () => {
   stream.end();
   client.close();
   assert.ok(names.includes("ramfacade.v1.ResourceShareService"), names);
+});
+
+// --- Beside the behaviours that all languages share: a browser's protocol, spoken by a client that is made for it. ---
+
+/** The service as Connect knows it, from the contract's image: no second code generator is needed for one test. */
+function described(): DescService {
+  const image = readFileSync(new URL("../../../../proto/released/ramfacade.binpb", import.meta.url));
+  const service = createFileRegistry(fromBinary(FileDescriptorSetSchema, image)).getService(
+    "ramfacade.v1.ResourceShareService",
+  );
+  assert.ok(service);
+  return service;
+}
+
+test("grpc-web", async () => {
+  const ram = await Sandbox.reset(scene.web.sandbox);
+  const transport = createGrpcWebTransport({ baseUrl: `http://${scene.web.address}`, httpVersion: "2" });
+  const client = createClient(described(), transport) as any;
+  const headers = { authorization: `Bearer ${token}` };
+
+  const answer = await client.create({ name: "demo", clientToken: "web" }, { headers });
+  const refusal = await client.create({ name: "other", clientToken: "web" }, { headers }).catch((e: unknown) => e);
+
+  assert.match(answer.resourceShare.resourceShareArn, /^arn:aws:ram:/);
+  assert.ok(refusal instanceof ConnectError);
+  assert.equal(refusal.code, Code.InvalidArgument);
+  const types = refusal.details.map((detail) => ("type" in detail ? detail.type : ""));
+  assert.ok(types.includes("google.rpc.ErrorInfo") && types.includes("google.rpc.BadRequest"), String(types));
+  assert.equal(await ram.count("executions"), 1);
 });
