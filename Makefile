@@ -5,10 +5,10 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-kill test-clients clients model check fmt bench clean
+.PHONY: help run test test-rust test-redis test-kill test-clients test-k6 clients model check fmt bench clean
 
 help: ## prints this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## builds and starts the service on 127.0.0.1:50051 with an embedded RAM, no AWS account needed
 	cargo run --locked -- serve --sandbox
@@ -25,12 +25,18 @@ test-redis: ## runs the tests with real Redis servers, and with Valkey where val
 test-kill: ## kills the service at every named point and 200 times at random
 	cargo test --locked --features failpoints --test kill_matrix -- --show-output
 
-test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC against the built binary
-	scripts/tools.sh python grpcurl
+test-clients: ## runs the tests with grpcurl, buf curl, ghz, boto3, moto and Python's gRPC against the built binary
+	scripts/tools.sh python grpcurl buf ghz
 	cargo build --locked
 	$(PYTEST) tests/real_clients
 
-clients: ## builds the clients in Go, Python, Node and Java, and prints what each sees of the service
+# Not part of `make test`: k6 comes as source only, and its build takes longer than all other tests with real clients.
+test-k6: ## runs a k6 script against the built binary; builds k6 first, which takes minutes
+	scripts/tools.sh python k6
+	cargo build --locked
+	$(PYTEST) tests/real_clients -m k6
+
+clients: ## builds the clients in Go, Python, Node, Java and Rust, and prints what each sees of the service
 	scripts/tools.sh clients
 	cargo build --locked
 	python3 clients/run.py

@@ -18,7 +18,7 @@ from harness.results import MISSING, PASSED, plain, table
 from harness.scene import scene
 
 # Behaviours that the service does not have yet, and why. One that passes all the same has to be taken off.
-NOT_YET = {"tls_with_a_private_ca": "the service has no TLS"}
+NOT_YET: dict[str, str] = {}
 # What one language shows for all: the table has no row for it.
 ALONE = {"node": ["grpc_web"]}
 # Several suites wait more than they compute.

@@ -42,16 +42,23 @@ impl Api {
     ) -> Result<Response<Op::Output>, Status> {
         let request_id = request_id(&request);
         let target = &self.stack.ram().target;
-        self.run::<Op>(request).await.map(respond).map_err(|failure| {
-            let failure = failure
-                .metadata("operation", Op::NAME)
-                .metadata("region", &target.region);
-            log(&failure);
-            failure.to_status(request_id.as_deref())
-        })
+        self.run::<Op>(request, request_id.as_deref())
+            .await
+            .map(respond)
+            .map_err(|failure| {
+                let failure = failure
+                    .metadata("operation", Op::NAME)
+                    .metadata("region", &target.region);
+                log(&failure);
+                failure.to_status(request_id.as_deref())
+            })
     }
 
-    async fn run<Op: Operation>(&self, request: Request<Op::Input>) -> Result<Answer<Op::Output>, Failure> {
+    async fn run<Op: Operation>(
+        &self,
+        request: Request<Op::Input>,
+        request_id: Option<&str>,
+    ) -> Result<Answer<Op::Output>, Failure> {
         let (_, extensions, input) = request.into_parts();
         let mut violations = Op::validate(&input);
         let marker_tag = &self.stack.ram().marker_tag;
@@ -67,6 +74,7 @@ impl Api {
         let call = Call::<Op> {
             caller: caller.clone(),
             target: Arc::clone(&self.stack.ram().target),
+            request_id: request_id.map(Into::into),
             deadline: *deadline,
             input: Arc::new(input),
         };

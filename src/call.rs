@@ -42,6 +42,9 @@ pub enum Proof {
 }
 
 impl Proof {
+    /// Every kind of proof.
+    pub const ALL: [Self; 4] = [Self::Nothing, Self::StaticToken, Self::Certificate, Self::Jwt];
+
     /// Its name in logs and policies.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -152,6 +155,8 @@ pub struct Call<Op: Operation> {
     pub caller: Caller,
     /// The account and Region that the call acts on.
     pub target: Arc<Target>,
+    /// The facade's id of the request, for who reads several logs.
+    pub request_id: Option<Arc<str>>,
     /// When the caller stops waiting.
     pub deadline: Instant,
     /// What the caller sent.
@@ -163,6 +168,7 @@ impl<Op: Operation> Clone for Call<Op> {
         Self {
             caller: self.caller.clone(),
             target: Arc::clone(&self.target),
+            request_id: self.request_id.clone(),
             deadline: self.deadline,
             input: Arc::clone(&self.input),
         }

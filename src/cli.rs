@@ -1,6 +1,7 @@
-//! The command line: `serve`, `sandbox`, `check-config`, `healthcheck`, `idempotency`.
+//! The command line: `serve`, `sandbox`, `check-config`, `healthcheck`, `idempotency`, `policy`.
 //!
-//! Exit codes: 0 after a drain, 2 for bad usage or configuration, 1 for the rest.
+//! Exit codes: 0 after a drain, 2 for bad usage or configuration, 1 for the rest. `policy explain` ends with 0 for a permit
+//! and with 1 for a denial.
 
 use std::{
     collections::BTreeMap,
@@ -14,12 +15,14 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "cedar")]
+use crate::policy_tool;
 use crate::{
     config::{Config, Fault, Sources, reference},
     failure::chain,
     operator::{Name, Records, Refused, State, Verdict},
     sandbox::{FaultPlan, Sandbox, Settings},
-    server::{self, Server, StartError, connections::Drained, health},
+    server::{self, Server, StartError, connections::Drained, health, tls::probe},
     telemetry,
 };
 
@@ -43,6 +46,47 @@ enum Command {
     Healthcheck(Health),
     /// Look at the records of a stopped server, and settle one by hand.
     Idempotency(Operate),
+    /// Check policies, and ask them without a server.
+    #[cfg(feature = "cedar")]
+    Policy(Policies),
+}
+
+#[cfg(feature = "cedar")]
+#[derive(Debug, Args)]
+struct Policies {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[cfg(feature = "cedar")]
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Check policies together, as the server would; exit code 2 when there are faults.
+    Check {
+        /// Files, or folders of *.cedar files.
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Say what policies decide about a request, and which ones; exit code 0 for a permit, 1 for a denial.
+    Explain {
+        /// A file, or a folder of *.cedar files.
+        #[arg(long, value_name = "PATH")]
+        policy: PathBuf,
+        /// The request (JSON; see docs/policy.md).
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        /// Another caller than the file's.
+        #[arg(long, value_name = "ISSUER/SUBJECT")]
+        caller: Option<String>,
+        /// What proved the caller's name: static-token, certificate, jwt or nothing.
+        #[arg(long, value_name = "PROOF")]
+        proof: Option<String>,
+        /// What the verifier knows about the caller besides; may stand several times.
+        #[arg(long, value_name = "NAME=VALUE")]
+        attribute: Vec<String>,
+    },
+    /// Print the schema that policies are written against.
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +173,9 @@ struct Which {
     /// The caller, as the log names it: `issuer/name`, or the name of a bearer token.
     #[arg(long, value_name = "CALLER")]
     caller: Option<String>,
+    /// Who vouches for the caller, if that is a URL: --caller is then the name alone.
+    #[arg(long, value_name = "ISSUER", requires = "caller")]
+    issuer: Option<String>,
     /// Account of the facade's credentials.
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
@@ -149,8 +196,12 @@ impl Which {
             return Name::Digits(self.name.unwrap_or_default());
         };
         let caller = self.caller.unwrap_or_default();
+        let named = match &self.issuer {
+            Some(issuer) => (issuer.as_str(), caller.as_str()),
+            None => issuer_and_subject(&caller),
+        };
         Name::intent(
-            caller.split_once('/').unwrap_or(("static-token", &caller)),
+            named,
             [
                 self.partition,
                 self.account.unwrap_or_default(),
@@ -159,6 +210,20 @@ impl Which {
             self.operation,
             client_token,
         )
+    }
+}
+
+/// Takes a caller apart as the log prints it. A SPIFFE id's issuer is its trust domain, which has slashes of its own.
+fn issuer_and_subject(caller: &str) -> (&str, &str) {
+    let trust_domain = caller
+        .strip_prefix("spiffe://")
+        .and_then(|rest| rest.split_once('/'));
+    match trust_domain {
+        Some((_, path)) => (
+            caller.get(..caller.len() - path.len() - 1).unwrap_or_default(),
+            path,
+        ),
+        None => caller.split_once('/').unwrap_or(("static-token", caller)),
     }
 }
 
@@ -185,6 +250,12 @@ struct Serve {
     /// File with the SHA-256 of every bearer token and its caller's name.
     #[arg(long, value_name = "FILE")]
     auth_tokens_file: Option<String>,
+    /// File of the issuers whose JWT bearer tokens are accepted.
+    #[arg(long, value_name = "FILE")]
+    auth_issuers_file: Option<String>,
+    /// Cedar policies that say who may share what: a file, or a folder of *.cedar files.
+    #[arg(long, value_name = "PATH")]
+    policy_file: Option<String>,
     /// Serve everybody, on loopback only.
     #[arg(long)]
     insecure_no_auth: bool,
@@ -220,6 +291,28 @@ struct Health {
     /// The service to ask for; empty asks for the server.
     #[arg(long, value_name = "NAME", default_value = "")]
     service: String,
+    /// Speak TLS, and believe the authorities in this file (PEM).
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// The name that the server's certificate must have [default: the IP address].
+    #[arg(long, value_name = "NAME", requires = "ca_file")]
+    server_name: Option<String>,
+    /// Own certificate (PEM), for a server that requires one.
+    #[arg(long, value_name = "FILE", requires_all = ["ca_file", "key_file"])]
+    certificate_file: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "certificate_file")]
+    key_file: Option<PathBuf>,
+}
+
+impl Health {
+    fn tls(&self) -> Option<probe::Settings> {
+        Some(probe::Settings {
+            ca_file: self.ca_file.clone()?,
+            server_name: self.server_name.clone(),
+            identity: self.certificate_file.clone().zip(self.key_file.clone()),
+        })
+    }
 }
 
 /// Why a command ends with an exit code other than 0.
@@ -228,6 +321,9 @@ enum End {
     Usage(Vec<String>),
     /// Anything else.
     Failed(String),
+    /// Everything was said; the answer is no.
+    #[cfg(feature = "cedar")]
+    No,
 }
 
 impl From<io::Error> for End {
@@ -250,7 +346,12 @@ impl From<Refused> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Tokens(_) | StartError::Keys(_) => Self::Usage(vec![chain(&error)]),
+            StartError::Tokens(_)
+            | StartError::Issuers(_)
+            | StartError::Keys(_)
+            | StartError::Tls(_)
+            | StartError::Policy(_)
+            | StartError::Audit(_) => Self::Usage(vec![chain(&error)]),
             StartError::SharedStore(ref why) if why.is_in_the_settings() => Self::Usage(vec![chain(&error)]),
             StartError::Listen(..)
             | StartError::Ram(_)
@@ -283,6 +384,8 @@ fn report(end: End) -> ExitCode {
             }
             ExitCode::from(2)
         }
+        #[cfg(feature = "cedar")]
+        End::No => ExitCode::from(1),
         End::Failed(why) => {
             let _ = writeln!(err, "error: {why}");
             ExitCode::from(1)
@@ -313,13 +416,15 @@ async fn run(command: Command) -> Result<(), End> {
             Ok(())
         }
         Command::Healthcheck(flags) => {
-            health::ask(flags.address, &flags.service)
+            health::ask(flags.address, flags.tls().as_ref(), &flags.service)
                 .await
                 .map_err(End::Failed)?;
             say("SERVING");
             Ok(())
         }
         Command::Idempotency(flags) => operate(flags.command).await,
+        #[cfg(feature = "cedar")]
+        Command::Policy(flags) => policy(flags.command),
     }
 }
 
@@ -361,6 +466,38 @@ async fn operate(command: OperateCommand) -> Result<(), End> {
     Ok(())
 }
 
+#[cfg(feature = "cedar")]
+fn policy(command: PolicyCommand) -> Result<(), End> {
+    match command {
+        PolicyCommand::Check { paths } => {
+            let lines = policy_tool::check(&paths).map_err(End::Usage)?;
+            lines.iter().for_each(|line| say(line));
+        }
+        PolicyCommand::Explain {
+            policy,
+            request,
+            caller,
+            proof,
+            attribute,
+        } => {
+            let who = policy_tool::Who {
+                caller,
+                proof,
+                attributes: attribute,
+            };
+            let explained = policy_tool::explain(&policy, &request, &who).map_err(End::Usage)?;
+            explained.lines.iter().for_each(|line| say(line));
+            if !explained.permit {
+                return Err(End::No);
+            }
+        }
+        PolicyCommand::Schema => {
+            let _ = write!(io::stdout().lock(), "{}", policy_tool::schema());
+        }
+    }
+    Ok(())
+}
+
 fn read_config(flags: &Serve) -> Result<Config, End> {
     #[expect(
         clippy::disallowed_methods,
@@ -383,6 +520,8 @@ fn read_config(flags: &Serve) -> Result<Config, End> {
         ("store", flags.store.clone()),
         ("insecure_no_auth", switch(flags.insecure_no_auth)),
         ("auth.tokens_file", flags.auth_tokens_file.clone()),
+        ("auth.issuers_file", flags.auth_issuers_file.clone()),
+        ("policy.file", flags.policy_file.clone()),
         ("sandbox.enabled", switch(flags.sandbox)),
         ("sandbox.listen", flags.sandbox_listen.clone()),
         ("ram.endpoint", flags.ram_endpoint.clone()),
@@ -482,5 +621,20 @@ impl StopSignals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_taken_apart_as_the_log_prints_it() {
+        assert_eq!(issuer_and_subject("alice"), ("static-token", "alice"));
+        assert_eq!(issuer_and_subject("dns-san/a.example"), ("dns-san", "a.example"));
+        assert_eq!(
+            issuer_and_subject("spiffe://td/ns/a/sa/b"),
+            ("spiffe://td", "ns/a/sa/b")
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! The HTTP ring is composed in `server.rs`, the call ring in `stack.rs`.
 
 pub mod attempt;
+pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 pub mod catch_panic;
@@ -12,6 +13,7 @@ pub mod explain;
 pub mod grpc_request;
 pub mod idempotency;
 pub mod in_flight;
+pub mod limit_caller;
 pub mod limit_metadata;
 pub mod request_id;
 pub mod retry;

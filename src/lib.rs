@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!  server::connections   accepts, bounds and ages connections; drains
+//!  server::tls           shakes hands, rereads its files, watches over client certificates
 //!  ── the HTTP ring: headers only, every method; composed in server ──────────────────────────────
 //!  layers::request_id    names the request
 //!  layers::trace         one span, one line in the log
@@ -13,10 +14,12 @@
 //!  layers::in_flight     sheds what is too much
 //!  layers::deadline      one absolute deadline
 //!  layers::authenticate  a credential becomes a call::Caller
+//!  layers::limit_caller  a share of the server for each caller
 //!  layers::explain       gives tonic's own refusals a reason
 //!  ── tonic decodes one message ──────────────────────────────────────────────────────────────────
 //!  api                   validates; makes a call::Call of an operation::Operation
 //!  ── the call ring: typed, generic over the operation; composed in stack ────────────────────────
+//!  layers::audit         puts on record what became of it
 //!  layers::authorize     policy; leaves a Permitted behind
 //!  layers::dry_run       answers validate_only
 //!  layers::idempotency   replays, joins, refuses, or claims and executes once, detached
@@ -41,6 +44,7 @@
 extern crate self as ram_facade;
 
 pub mod api;
+pub mod audit;
 pub mod auth;
 pub mod call;
 pub mod cli;
@@ -54,9 +58,12 @@ pub mod operation;
 pub mod operations;
 pub mod operator;
 pub mod pb;
+#[cfg(feature = "cedar")]
+pub mod policy_tool;
 pub mod ram;
 pub mod rules;
 pub mod sandbox;
 pub mod server;
 pub mod stack;
 pub mod telemetry;
+pub mod watch;

@@ -3,6 +3,8 @@
 //! An operation is one unit struct in `operations/` that implements [`Operation`]. The layers are generic over it, so
 //! that a new operation adds no line to any of them.
 
+mod facts;
+
 use std::future::{Future, ready};
 
 use tonic_types::FieldViolation;
@@ -12,6 +14,8 @@ use crate::{
     idempotency::{CanonicalWriter, UpstreamToken},
     ram::Ram,
 };
+
+pub use facts::Facts;
 
 /// Whether sending an operation again can do its work twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,15 @@ pub enum Repeat {
     Never,
 }
 
+/// What policies know of an operation before it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// AWS's name of the operation.
+    pub name: &'static str,
+    /// Whether it changes nothing at AWS.
+    pub reads_only: bool,
+}
+
 /// One operation of RAM.
 pub trait Operation: Sized + Send + Sync + 'static {
     /// AWS's name of the operation, for instance `CreateResourceShare`.
@@ -34,6 +47,8 @@ pub trait Operation: Sized + Send + Sync + 'static {
     const REPEAT: Repeat;
     /// Whether every request carries the marker tag, so that [`Operation::find`] finds what it made.
     const MARKED: bool = false;
+    /// Whether it changes nothing at AWS. Policies know such operations as `Read`, all others as `Write`.
+    const READS_ONLY: bool = false;
     /// The request message.
     type Input: prost::Message + Default + 'static;
     /// The response message.
@@ -41,6 +56,10 @@ pub trait Operation: Sized + Send + Sync + 'static {
 
     /// Returns every rule that `input` breaks, each with its field, the rule and the next step. Empty means valid.
     fn validate(input: &Self::Input) -> Vec<FieldViolation>;
+
+    /// Says what a policy may look at. All that decides who gets access to what has to be in it: a policy cannot forbid
+    /// what it does not see, and therefore this has no default.
+    fn describe(input: &Self::Input) -> Facts<'_>;
 
     /// Returns every way in which `input` leaves no room for a tag with the key `marker_tag`.
     fn validate_marker(_input: &Self::Input, _marker_tag: &str) -> Vec<FieldViolation> {
@@ -54,6 +73,11 @@ pub trait Operation: Sized + Send + Sync + 'static {
 
     /// Writes the token that names this intent into the answer.
     fn set_client_token(_output: &mut Self::Output, _token: &str) {}
+
+    /// Returns the ARN of the share that the answer is about, for the audit log.
+    fn share_arn(_output: &Self::Output) -> Option<&str> {
+        None
+    }
 
     /// Returns whether the caller wants to know only if the request would be sent.
     fn validate_only(_input: &Self::Input) -> bool {

@@ -1,5 +1,7 @@
 //! The generated types of the contract, exactly as the proto files say, and what every conversion to them shares.
 
+pub mod json;
+
 /// The version 1 contract. The comments of the proto files are its documentation.
 #[allow(
     missing_docs,

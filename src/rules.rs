@@ -3,16 +3,20 @@
 //! Only what RAM certainly refuses is refused here; where its rules are not public, RAM decides. The sentences say the
 //! rule and the next step and never repeat the value, which may be long or hostile.
 
+mod arn;
+mod principal;
+
 use std::collections::HashSet;
 
 use tonic_types::FieldViolation;
+
+pub use arn::{Arn, Resource};
+pub use principal::{Kind, Principal};
 
 /// Most resources in one call (RAM API reference, ResourceShareLimitExceededException).
 pub const MAX_RESOURCES: usize = 100;
 /// Most tags on a share (RAM user guide, "Update a resource share").
 pub const MAX_TAGS: usize = 50;
-/// Longest ARN that IAM and its siblings accept.
-const MAX_ARN: usize = 2048;
 
 /// Collects violations while a request is read through.
 #[derive(Debug, Default)]
@@ -71,68 +75,6 @@ pub fn share_name(name: &str) -> Result<(), &'static str> {
         return Ok(());
     }
     Err("may have letters, digits, spaces, periods, dashes and underscores only; remove the other characters")
-}
-
-/// The parts of an ARN: `arn:partition:service:region:account:resource`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arn<'a> {
-    /// For instance `aws` or `aws-cn`.
-    pub partition: &'a str,
-    /// For instance `ec2`.
-    pub service: &'a str,
-    /// Empty for global resources.
-    pub region: &'a str,
-    /// 12 digits, empty, or `aws`.
-    pub account: &'a str,
-    /// All behind the fifth colon.
-    pub resource: &'a str,
-}
-
-impl<'a> Arn<'a> {
-    /// Splits an ARN and checks each part's form (AWS general reference, "Amazon Resource Names").
-    ///
-    /// # Errors
-    /// The rule that it breaks.
-    pub fn parse(text: &'a str) -> Result<Self, &'static str> {
-        const FORM: &str = "must have the form arn:partition:service:region:account:resource";
-        if text.len() > MAX_ARN {
-            return Err("may have at most 2048 characters");
-        }
-        let mut parts = text.splitn(6, ':');
-        let mut part = || parts.next().ok_or(FORM);
-        if part()? != "arn" {
-            return Err(FORM);
-        }
-        let arn = Self {
-            partition: part()?,
-            service: part()?,
-            region: part()?,
-            account: part()?,
-            resource: part()?,
-        };
-
-        let is_label = |s: &str| {
-            s.bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        };
-        if !is_label(arn.partition) || !arn.partition.starts_with("aws") {
-            return Err("names no AWS partition; it begins with arn:aws:, arn:aws-cn: or the like");
-        }
-        if arn.service.is_empty() || !is_label(arn.service) {
-            return Err("names no AWS service; service names are lower case letters, digits and dashes");
-        }
-        if !is_label(arn.region) {
-            return Err("has a malformed Region; Regions are like eu-west-1, or empty for global resources");
-        }
-        if !arn.account.is_empty() && arn.account != "aws" && !is_account(arn.account) {
-            return Err("has a malformed account; account ids have 12 digits");
-        }
-        let unfit = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '*' | '?') || !c.is_ascii();
-        if arn.resource.is_empty() || arn.resource.contains(unfit) {
-            return Err("has a malformed resource part; it is not empty and has no spaces and no wildcards");
-        }
-        Ok(arn)
-    }
 }
 
 /// The ARN of a resource to share.

@@ -3,8 +3,10 @@
 
 pub mod connections;
 pub mod health;
+mod policies;
+pub mod tls;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -21,13 +23,17 @@ use tower::ServiceBuilder;
 
 use crate::{
     api::Api,
+    audit::{self, Audit},
     auth::{
         Authenticator,
         anonymous::Anonymous,
-        policy::EveryCaller,
+        certificate::Certificate,
+        jwt::{self, Jwt},
+        one_of::OneOf,
+        policy::{EveryCaller, Policy},
         static_tokens::{self, LoadError, StaticTokens},
     },
-    config::{self, Authentication, Config},
+    config::{self, Config, Policies},
     failure::chain,
     idempotency::{
         redis::{OpenError as SharedOpenError, RedisStore},
@@ -45,6 +51,7 @@ use crate::{
         grpc_request::GrpcRequestLayer,
         idempotency::IdempotencyLayer,
         in_flight::{Draining, InFlightLayer},
+        limit_caller::LimitCallerLayer,
         limit_metadata::LimitMetadataLayer,
         request_id::RequestIdLayer,
         trace::TraceLayer,
@@ -57,10 +64,14 @@ use crate::{
 };
 
 use connections::Drained;
+use tls::Tls;
 
 /// Largest request message, in bytes, compressed or not: a hundred ARNs, fifty tags and as many principals are a
 /// quarter of it.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
+
+/// How long a stopping server waits for its audit log to be written, which is no part of the drain.
+const AUDIT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +94,18 @@ pub enum StartError {
     /// The file of bearer tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] LoadError),
+    /// The issuers of JWT bearer tokens cannot be used.
+    #[error(transparent)]
+    Issuers(#[from] jwt::LoadError),
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::LoadError),
+    /// The policies cannot be used.
+    #[error("{0}")]
+    Policy(String),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] audit::OpenError),
     /// The compiled contract cannot be served: a defect of the build.
     #[error("the compiled contract is broken: {0}")]
     Contract(String),
@@ -93,11 +116,13 @@ pub struct Server {
     address: SocketAddr,
     sandbox: Option<Sandbox>,
     health: HealthReporter,
+    becoming_ready: Option<JoinHandle<()>>,
     draining: Draining,
     executions: TaskTracker,
     stop: CancellationToken,
     connections: JoinHandle<Drained>,
     drain: std::time::Duration,
+    audit: Audit,
 }
 
 impl Server {
@@ -115,6 +140,15 @@ impl Server {
                 "this environment variable is no key of this program and changes nothing"
             );
         }
+        // Before the listener: nobody connects to a server that cannot say who it is.
+        let stop = CancellationToken::new();
+        let tls = config.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+        if tls.is_none() && !config.listen.ip().is_loopback() {
+            tracing::warn!(
+                listen = %config.listen,
+                "no TLS: calls and credentials can be read on their way; set tls.certificate_file, or leave it to a mesh"
+            );
+        }
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|e| StartError::Listen(config.listen, e))?;
@@ -122,7 +156,6 @@ impl Server {
             .local_addr()
             .map_err(|e| StartError::Listen(config.listen, e))?;
 
-        let stop = CancellationToken::new();
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
         let store = open_store(&config).await?;
@@ -131,18 +164,29 @@ impl Server {
             SteadyClock::new(config.idempotency.token_memory),
             stop.clone().cancelled_owned(),
         ));
-        let authenticator = authenticator(&config.authentication, &stop)?;
+        let Authentication {
+            authenticator,
+            issuers,
+        } = authentication(&config.authentication, &stop)?;
 
         let executions = TaskTracker::new();
         let draining = Draining::default();
+        let health = HealthReporter::new();
+        let audit = Audit::start(&config.audit)?;
+        let reopening = audit.clone().reopen_on_hangup(stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = reopening.await {
+                tracing::error!(%error, "the audit log is not opened again on SIGHUP");
+            }
+        });
         let stack = Stack::new(
-            Arc::new(EveryCaller),
+            policy(&config, &health, &stop).await?,
             IdempotencyLayer::new(store, config.idempotency, executions.clone()),
             config.retry,
             config.attempt,
             ram,
-        );
-        let health = HealthReporter::new();
+        )
+        .audited(&audit);
         let routes = routes(stack, &health)?;
 
         let ring = ServiceBuilder::new()
@@ -164,22 +208,36 @@ impl Server {
             .layer(DeadlineLayer::new(config.deadline))
             // Before the message is decoded: nobody unknown has anything parsed.
             .layer(AuthenticateLayer::new(authenticator))
+            // As soon as it is known who calls, and before that costs anything more.
+            .layer(LimitCallerLayer::new(config.limits))
             // Next to tonic, whose own refusals carry no reason.
             .layer(ExplainLayer)
             .service(routes);
 
-        health::set(&health, true).await;
+        if let Some(tls) = &tls {
+            watch(tls, &stop);
+        }
+        health::serving(&health, issuers.is_none()).await;
+        let becoming_ready = issuers.map(|issuers| {
+            let health = health.clone();
+            tokio::spawn(async move {
+                issuers.ready().await;
+                health::serving(&health, true).await;
+            })
+        });
         let drain = config.connections.drain;
-        let serving = connections::serve(listener, ring, config.connections, stop.clone());
+        let serving = connections::serve(listener, tls, ring, config.connections, stop.clone());
         Ok(Self {
             address,
             sandbox,
             health,
+            becoming_ready,
             draining,
             executions,
             stop,
             connections: tokio::spawn(serving),
             drain,
+            audit,
         })
     }
 
@@ -203,7 +261,12 @@ impl Server {
     /// # Cancellation
     /// The server goes on draining by itself.
     pub async fn stop(self) -> Drained {
-        health::set(&self.health, false).await;
+        // First, and to its end: it must not say afterwards that the server is ready.
+        if let Some(becoming_ready) = self.becoming_ready {
+            becoming_ready.abort();
+            let _ = becoming_ready.await;
+        }
+        health::stop(&self.health).await;
         self.draining.start();
         self.stop.cancel();
         let end = Instant::now() + self.drain;
@@ -217,6 +280,8 @@ impl Server {
                 "stopping before these ended; a retry takes them over"
             );
         }
+        // Last, when nothing can end any more.
+        self.audit.flush(AUDIT_PATIENCE).await;
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
         }
@@ -236,10 +301,15 @@ async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
 /// Looks at what the configuration points to, without changing any of it: every fault, as a sentence.
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
-    let tokens = match &config.authentication {
-        Authentication::StaticTokens(path) => StaticTokens::load(path).err().map(|e| chain(&e)),
-        Authentication::Nobody => None,
-    };
+    let config::Authentication {
+        tokens_file,
+        issuers_file,
+        certificate: _,
+    } = &config.authentication;
+    let tokens = tokens_file
+        .as_ref()
+        .and_then(|path| StaticTokens::load(path).err());
+    let issuers = issuers_file.as_ref().and_then(|path| Jwt::load(path).err());
     let store = match &config.store {
         config::Store::Redis(settings) => RedisStore::check(settings).err().map(|e| chain(&e)),
         config::Store::Memory | config::Store::File(_) => None,
@@ -248,10 +318,19 @@ pub fn check(config: &Config) -> Vec<String> {
         .store_key_file
         .as_deref()
         .and_then(|path| Keys::load(path).err());
+    let policies = match &config.policies {
+        Policies::Cedar(path) => policies::check(path).err(),
+        Policies::AllowAll => None,
+    };
+    let tls = config.tls.clone().and_then(|settings| Tls::load(settings).err());
+    let tokens = tokens.map(|e| chain(&e));
     tokens
         .into_iter()
+        .chain(issuers.map(|e| chain(&e)))
+        .chain(tls.map(|e| chain(&e)))
         .chain(store)
         .chain(keys.map(|e| chain(&e)))
+        .chain(policies)
         .collect()
 }
 
@@ -284,27 +363,82 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     })
 }
 
-fn authenticator(
-    how: &Authentication,
+/// Takes the files of TLS over when they change, until `stop`.
+fn watch(tls: &Arc<Tls>, stop: &CancellationToken) {
+    let watching = Arc::clone(tls).watch(stop.clone());
+    tokio::spawn(async move {
+        if let Err(error) = watching.await {
+            tracing::error!(%error, "the files of TLS are not watched: changes need a restart");
+        }
+    });
+}
+
+/// Who finds out who calls, and what of it has to get ready first.
+struct Authentication {
+    authenticator: Arc<dyn Authenticator>,
+    issuers: Option<Arc<Jwt>>,
+}
+
+fn authentication(
+    how: &config::Authentication,
     stop: &CancellationToken,
-) -> Result<Arc<dyn Authenticator>, StartError> {
-    match how {
-        Authentication::StaticTokens(path) => {
-            let settings = static_tokens::Settings::new(path);
-            let tokens = Arc::new(StaticTokens::load(settings.path)?);
-            let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
-            tokio::spawn(async move {
-                if let Err(error) = watching.await {
-                    tracing::error!(%error, "the token file is not watched: changes need a restart");
-                }
-            });
-            Ok(tokens)
-        }
-        Authentication::Nobody => {
-            tracing::warn!("no authentication: every process on this machine may call as `none/anonymous`");
-            Ok(Arc::new(Anonymous::default()))
-        }
+) -> Result<Authentication, StartError> {
+    if how.is_off() {
+        tracing::warn!("no authentication: every process on this machine may call as `none/anonymous`");
+        return Ok(Authentication {
+            authenticator: Arc::new(Anonymous::default()),
+            issuers: None,
+        });
     }
+    let mut verifiers = OneOf::default();
+    if let Some(path) = &how.tokens_file {
+        verifiers.tokens = Some(static_tokens(path, stop)?);
+    }
+    let mut issuers = None;
+    if let Some(path) = &how.issuers_file {
+        let jwt = Arc::new(Jwt::load(path)?);
+        jwt.keep_current(stop);
+        verifiers.jwt = Some(Arc::clone(&jwt) as Arc<dyn Authenticator>);
+        issuers = Some(jwt);
+    }
+    if let Some(settings) = &how.certificate {
+        verifiers.certificate = Some(Arc::new(Certificate::new(settings.clone())));
+    }
+    Ok(Authentication {
+        authenticator: Arc::new(verifiers),
+        issuers,
+    })
+}
+
+fn static_tokens(path: &Path, stop: &CancellationToken) -> Result<Arc<dyn Authenticator>, StartError> {
+    let settings = static_tokens::Settings::new(path);
+    let tokens = Arc::new(StaticTokens::load(settings.path)?);
+    let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
+    tokio::spawn(async move {
+        if let Err(error) = watching.await {
+            tracing::error!(%error, "the token file is not watched: changes need a restart");
+        }
+    });
+    Ok(tokens)
+}
+
+async fn policy(
+    config: &Config,
+    health: &HealthReporter,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Policy>, StartError> {
+    let path = match &config.policies {
+        Policies::Cedar(path) => path,
+        Policies::AllowAll => {
+            if !config.authentication.is_off() {
+                tracing::warn!(
+                    "no policy: every authenticated caller may do everything that the credentials may"
+                );
+            }
+            return Ok(Arc::new(EveryCaller));
+        }
+    };
+    policies::start(path, health, stop).await
 }
 
 /// The services that this server has: the contract's, health, and reflection in both versions that clients ask for.

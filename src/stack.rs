@@ -5,12 +5,14 @@ use std::sync::Arc;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::{
+    audit::Audit,
     auth::policy::Policy,
     call::{Answer, Call},
     failure::Failure,
     layers::{
         Errand, Execution,
         attempt::{self, AttemptLayer},
+        audit::AuditLayer,
         authorize::AuthorizeLayer,
         dry_run::DryRunLayer,
         idempotency::IdempotencyLayer,
@@ -23,6 +25,7 @@ use crate::{
 /// What every call goes through between the gRPC edge and RAM. Cloning shares all state.
 #[derive(Clone)]
 pub struct Stack {
+    audit: AuditLayer,
     authorize: AuthorizeLayer,
     idempotency: IdempotencyLayer,
     retry: RetryLayer,
@@ -42,6 +45,7 @@ impl Stack {
     ) -> Self {
         let marker_tag = idempotency.marker_tag();
         Self {
+            audit: AuditLayer::default(),
             authorize: AuthorizeLayer::new(policy),
             idempotency,
             retry: RetryLayer::new(retry),
@@ -49,6 +53,14 @@ impl Stack {
             // Told by the layer that looks for it: records and requests must not speak of different tags.
             ram: ram.marked(marker_tag),
         }
+    }
+
+    /// Puts calls on record in `audit`.
+    #[must_use]
+    pub fn audited(mut self, audit: &Audit) -> Self {
+        self.audit = AuditLayer::new(audit.clone());
+        self.authorize = self.authorize.audited(audit.clone());
+        self
     }
 
     /// The account and Region that calls act on.
@@ -81,7 +93,9 @@ impl Stack {
             }
         });
         let mut ring = ServiceBuilder::new()
-            // First, so that a denied call leaves no record and a replay is only shown to who may see it.
+            // Sees the end of every call, refused ones included.
+            .layer(&self.audit)
+            // Before anything happens, so that a denied call leaves no record and a replay is only shown to who may see it.
             .layer(&self.authorize)
             // Takes the same decision as a real call, and stops before anything is recorded.
             .layer(DryRunLayer)

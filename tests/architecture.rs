@@ -31,8 +31,16 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: "cli",
-        may: &["config", "telemetry", "server", "sandbox", "operator", "cli"],
-        because: "the command line starts things, and config, telemetry, server, sandbox and operator are what it starts",
+        may: &[
+            "config",
+            "telemetry",
+            "server",
+            "sandbox",
+            "operator",
+            "policy_tool",
+            "cli",
+        ],
+        because: "the command line starts things, and config, telemetry, server, sandbox and the two tools are what it starts",
     },
     Rule {
         of: "operator",
@@ -40,8 +48,20 @@ const RULES: &[Rule] = &[
         because: "an operator looks at records and settles them, past the server and past RAM",
     },
     Rule {
+        of: "policy_tool",
+        may: &["auth", "call", "operation", "operations", "pb", "rules"],
+        because: "policies are asked about a request of any operation, past the server and past RAM",
+    },
+    Rule {
+        of: "audit",
+        may: &["audit", "auth", "call", "idempotency", "operation"],
+        because: "a line says who asked for what and what policy said; it comes from the layers, which it does not know",
+    },
+    Rule {
         of: "config",
         may: &[
+            "audit",
+            "auth",
             "config",
             "idempotency",
             "layers",
@@ -70,7 +90,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: "stack",
-        may: &["auth", "layers", "operation", "call", "ram"],
+        may: &["audit", "auth", "layers", "operation", "call", "ram"],
         because: "the stack composes layers for any operation",
     },
     Rule {
@@ -80,13 +100,14 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: "layers",
-        may: &["auth", "call", "idempotency", "layers", "operation"],
-        because: "a layer knows calls and the traits of auth and idempotency, not RAM, operations, config or messages",
+        may: &["audit", "auth", "call", "idempotency", "layers", "operation"],
+        because: "a layer knows calls, the way into the audit log and the traits of auth and idempotency, not RAM, operations, config or messages",
     },
     Rule {
         of: "auth",
-        may: &["auth", "call", "operation"],
-        because: "a verifier knows headers and callers",
+        may: &["auth", "call", "operation", "rules", "watch"],
+        because: "a verifier knows headers, connections and callers and may watch a file of its own; a policy takes a \
+                  request's values apart as validation does",
     },
     Rule {
         of: "idempotency",
@@ -123,8 +144,38 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
         "one place turns the SDK's answers into ours",
     ),
     ("aws_sdk_sts", &["ram"], "the account is asked for once"),
+    (
+        "jsonwebtoken",
+        &["auth/jwt"],
+        "one place decides which tokens are believed",
+    ),
+    (
+        "hyper_rustls",
+        &["auth/jwt/source"],
+        "nothing but keys is fetched past the AWS SDK",
+    ),
+    (
+        "governor",
+        &["layers/limit_caller"],
+        "one place counts what callers ask for",
+    ),
+    (
+        "tokio_rustls",
+        &["server"],
+        "the accept loop and its probe speak TLS; verifiers see what it proved",
+    ),
+    (
+        "webpki",
+        &["server/tls", "auth/certificate"],
+        "one module says whether a certificate is good, one whom it names",
+    ),
     ("rusqlite", &["idempotency/sqlite"], "a store is one file"),
     ("redis", &["idempotency/redis"], "a store is one file"),
+    (
+        "cedar_policy",
+        &["auth/cedar"],
+        "everybody else asks a policy, in whatever language it is written",
+    ),
     (
         "tonic::Status",
         &[

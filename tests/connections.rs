@@ -115,6 +115,7 @@ impl Server {
         };
         let running = tokio::spawn(serve(
             listener,
+            None,
             handler(stage.clone()),
             settings,
             shutdown.clone(),

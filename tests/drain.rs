@@ -204,7 +204,15 @@ fn check_config_accepts_what_serve_would() {
     };
 
     assert_eq!(check(&["--insecure-no-auth"]).status.code(), Some(0));
-    let faulty = check(&["--auth-tokens-file", common::path(&tokens)]);
+    let open = dir.path().join("open.toml");
+    std::fs::write(&open, "policy.allow_all = true").unwrap();
+    let with_tokens = [
+        "--config",
+        common::path(&open),
+        "--auth-tokens-file",
+        common::path(&tokens),
+    ];
+    let faulty = check(&with_tokens);
     assert_eq!(faulty.status.code(), Some(2));
     assert!(
         String::from_utf8_lossy(&faulty.stderr).contains("line 1"),

@@ -8,6 +8,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from . import certificates
 from .control import Control
 from .facades import Facade
 from .tap import Tap
@@ -25,7 +26,14 @@ def scene():
         tokens.write_text(hashlib.sha256(TOKEN.encode()).hexdigest() + " examples\n")
         tokens.chmod(0o600)
         # One attempt, so that a single fault reaches the client: here its own retries are looked at, not the service's.
-        usual = {"RAM_FACADE_AUTH_TOKENS_FILE": str(tokens), "RAM_FACADE_RETRY_MAX_ATTEMPTS": "1"}
+        usual = {
+            "RAM_FACADE_AUTH_TOKENS_FILE": str(tokens),
+            "RAM_FACADE_RETRY_MAX_ATTEMPTS": "1",
+            # All calls of a suite are one caller's, and some come by the dozen.
+            "RAM_FACADE_LIMITS_PER_SECOND": "1000",
+            "RAM_FACADE_LIMITS_BURST": "1000",
+            "RAM_FACADE_LIMITS_IN_FLIGHT": "200",
+        }
 
         def start(settings: dict[str, str]) -> Facade:
             facade = Facade(usual | settings)
@@ -35,6 +43,8 @@ def scene():
         main = start({})
         hurried = start({"RAM_FACADE_DEADLINE_DEFAULT_MS": "400", "RAM_FACADE_DEADLINE_MAX_MS": "400"})
         web = start({"RAM_FACADE_GRPC_WEB_ENABLED": "true"})
+        files = certificates.make(folder)
+        tls = start({"RAM_FACADE_TLS_CERTIFICATE_FILE": files["certificate"], "RAM_FACADE_TLS_KEY_FILE": files["key"]})
         tap = Tap(main.address)
         stack.callback(tap.close)
         control = Control(tap)
@@ -44,6 +54,7 @@ def scene():
             "main": {"address": main.address, "sandbox": main.sandbox},
             "hurried": {"address": hurried.address, "sandbox": hurried.sandbox},
             "web": {"address": web.address, "sandbox": web.sandbox},
+            "tls": {"address": tls.address, "sandbox": tls.sandbox} | files,
             "tap": tap.address,
             "control": control.url,
             "service_config": (CLIENTS / "retry-service-config.json").read_text(),

@@ -10,3 +10,8 @@ pub struct Peer {
     /// The client's own certificate in DER, if it sent one and its chain was verified.
     pub certificate: Option<Arc<[u8]>>,
 }
+
+/// Stands in the extensions of a request whose connection's certificate is not good any more: it was revoked, its
+/// authority was dropped, or its time is over. Nothing that comes with the request proves anything then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withdrawn;

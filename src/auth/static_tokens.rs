@@ -11,7 +11,7 @@
 //! token=$(openssl rand -base64 32); printf %s "$token" | sha256sum | sed 's/ .*/ network-team/'
 //! ```
 
-mod file;
+pub(in crate::auth) mod file;
 mod table;
 
 use std::{fmt, future::ready, path::PathBuf, time::Duration};
@@ -22,18 +22,15 @@ use http::header;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    auth::{Authenticator, Evidence},
+    auth::{Authenticator, Evidence, bearer::bearer_token},
     call::Caller,
-    failure::{Failure, Reason},
+    failure::Failure,
 };
 
 pub use self::{
     file::LoadError,
     table::{Fault, Table},
 };
-
-/// Longest token that is hashed, in bytes.
-const MAX_TOKEN: usize = 8 * 1_024;
 
 /// Where tokens come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,17 +86,8 @@ impl StaticTokens {
 impl Authenticator for StaticTokens {
     fn authenticate<'a>(&'a self, evidence: Evidence<'a>) -> BoxFuture<'a, Result<Caller, Failure>> {
         let answer = match evidence.headers.get(header::AUTHORIZATION) {
-            None => Err(Failure::new(
-                Reason::CredentialsMissing,
-                "the call carries no credential; send `authorization: Bearer <token>`",
-            )),
-            Some(credential) => self.check(credential.as_bytes()).ok_or_else(|| {
-                // One text for all: which part was wrong is nothing to tell a stranger.
-                Failure::new(
-                    Reason::CredentialsInvalid,
-                    "the credential is not valid; check the bearer token",
-                )
-            }),
+            None => Err(super::missing()),
+            Some(credential) => self.check(credential.as_bytes()).ok_or_else(super::invalid),
         };
         Box::pin(ready(answer))
     }
@@ -111,30 +99,6 @@ impl StaticTokens {
         let hash = Sha256::digest(token).into();
         self.table.load().find(&hash).cloned()
     }
-}
-
-/// The token of `Bearer <token>` (RFC 6750, 2.1; RFC 9110, 11.2: token68).
-fn bearer_token(credential: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = credential.split_first_chunk::<6>()?;
-    let (b' ', token) = rest.split_first()? else {
-        return None;
-    };
-    let body = without_padding(token);
-    let fits = scheme.eq_ignore_ascii_case(b"bearer")
-        && token.len() <= MAX_TOKEN
-        && !body.is_empty()
-        && body
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte));
-    fits.then_some(token)
-}
-
-/// The token without its padding.
-fn without_padding(mut token: &[u8]) -> &[u8] {
-    while let [before @ .., b'='] = token {
-        token = before;
-    }
-    token
 }
 
 #[cfg(test)]

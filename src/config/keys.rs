@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::reader::Reader;
 use crate::{
-    layers::{attempt, deadline, idempotency, in_flight, retry},
+    layers::{attempt, deadline, idempotency, in_flight, limit_caller, retry},
     rules,
     server::connections,
 };
@@ -16,6 +16,32 @@ pub(super) fn in_flight(r: &mut Reader) -> in_flight::Settings {
             in_flight::Settings::default().max_calls,
             1..=100_000,
             "Most calls in flight; further ones are refused with UNAVAILABLE.",
+        ),
+    }
+}
+
+pub(super) fn limits(r: &mut Reader) -> limit_caller::Settings {
+    let default = limit_caller::Settings::default();
+    let burst = r.number(
+        "limits.burst",
+        default.burst.get(),
+        1..=100_000,
+        "Most calls of one caller that may come at once after a pause.",
+    );
+    limit_caller::Settings {
+        burst: NonZeroU32::new(burst).unwrap_or(default.burst),
+        per_second: r.number(
+            "limits.per_second",
+            default.per_second,
+            0..=100_000,
+            "Most calls of one caller per second in the long run; further ones are refused with RESOURCE_EXHAUSTED. 0 \
+             for no limit.",
+        ),
+        in_flight: r.number(
+            "limits.in_flight",
+            default.in_flight,
+            0..=100_000,
+            "Most calls of one caller in flight; further ones are refused with RESOURCE_EXHAUSTED. 0 for no limit.",
         ),
     }
 }

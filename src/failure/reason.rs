@@ -124,12 +124,22 @@ reasons! {
     OutcomeUnknown = Facade, "OUTCOME_UNKNOWN", Unavailable;
     /// The idempotency store cannot be reached, so nothing was sent.
     StoreUnavailable = Facade, "IDEMPOTENCY_STORE_UNAVAILABLE", Unavailable;
+    /// The audit log cannot be written, and it has to be before anything is changed.
+    AuditUnavailable = Facade, "AUDIT_UNAVAILABLE", Unavailable;
     /// Policy does not let this caller do this.
     NotPermitted = Facade, "NOT_PERMITTED", PermissionDenied;
     /// The request carries no credential.
     CredentialsMissing = Facade, "CREDENTIALS_MISSING", Unauthenticated;
     /// The request's credential is not valid.
     CredentialsInvalid = Facade, "CREDENTIALS_INVALID", Unauthenticated;
+    /// The request's credential was valid, and has expired.
+    CredentialsExpired = Facade, "CREDENTIALS_EXPIRED", Unauthenticated;
+    /// The keys that check the request's credential cannot be had.
+    FacadeKeysUnavailable = Facade, "FACADE_KEYS_UNAVAILABLE", Unavailable;
+    /// The caller sends more calls than it may.
+    CallerRateLimited = Facade, "CALLER_RATE_LIMITED", ResourceExhausted;
+    /// The caller has as many calls in flight as it may.
+    CallerInFlightLimit = Facade, "CALLER_IN_FLIGHT_LIMIT", ResourceExhausted;
     /// The caller's deadline passed.
     DeadlineExceeded = Facade, "DEADLINE_EXCEEDED", DeadlineExceeded;
     /// The `grpc-timeout` header is malformed.

@@ -6,7 +6,8 @@
 //!
 //! # On failure
 //! What the authenticator says, as a rule `CREDENTIALS_MISSING` or `CREDENTIALS_INVALID`, effect none. Two
-//! `authorization` headers are invalid, because two readers could pick different ones.
+//! `authorization` headers are invalid, because two readers could pick different ones. So is everything on a connection
+//! whose client certificate is not good any more, whatever the credential: a client that came now would not get in.
 //!
 //! # When the caller goes away
 //! The authenticator's future is dropped.
@@ -24,7 +25,7 @@ use http::{HeaderMap, HeaderName, header, request::Parts};
 use tower::{Layer, Service};
 
 use crate::{
-    auth::{Authenticator, Evidence},
+    auth::{Authenticator, Evidence, peer::Withdrawn},
     call::Caller,
     failure::{Failure, Reason},
     layers::wire::{self, Answering, Handler, Request, Response},
@@ -96,6 +97,12 @@ impl<S: Handler> Service<Request> for Authenticate<S> {
 }
 
 async fn prove(authenticator: &dyn Authenticator, head: &mut Parts) -> Result<Caller, Failure> {
+    if head.extensions.get::<Withdrawn>().is_some() {
+        return Err(Failure::new(
+            Reason::CredentialsInvalid,
+            "the client certificate of this connection is not valid any more; connect with a current one",
+        ));
+    }
     let headers = &mut head.headers;
     if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
         return Err(Failure::new(
@@ -216,6 +223,18 @@ mod tests {
             .oneshot(with(&["good", "good"]))
             .await
             .unwrap();
+
+        assert_eq!(read(&response).1, "CREDENTIALS_INVALID");
+        assert_eq!(seen.calls(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_good_on_a_connection_whose_certificate_is_withdrawn() {
+        let (service, seen) = prompt();
+        let mut request = with(&["good"]);
+        request.extensions_mut().insert(Withdrawn);
+
+        let response = layer().layer(service).oneshot(request).await.unwrap();
 
         assert_eq!(read(&response).1, "CREDENTIALS_INVALID");
         assert_eq!(seen.calls(), 0);

@@ -85,7 +85,7 @@ mod tests {
         call::{Call, Caller, Target},
         idempotency::UpstreamToken,
         layers::{authorize::AuthorizeLayer, testing::Ram},
-        operation::Repeat,
+        operation::{Facts, Repeat},
     };
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -113,6 +113,10 @@ mod tests {
 
         fn validate(_: &Input) -> Vec<FieldViolation> {
             Vec::new()
+        }
+
+        fn describe(_: &Input) -> Facts<'_> {
+            Facts::default()
         }
 
         fn client_token(input: &Input) -> Option<&str> {
@@ -150,6 +154,7 @@ mod tests {
                 account: "111122223333".into(),
                 region: "eu-west-1".into(),
             }),
+            request_id: None,
             deadline: Instant::now() + Duration::from_secs(1),
             input: Arc::new(Input {
                 validate_only,

@@ -12,7 +12,7 @@ use crate::{
     call::{Call, Caller, Target},
     failure::Failure,
     idempotency::UpstreamToken,
-    operation::{Operation, Repeat},
+    operation::{Facts, Operation, Repeat},
 };
 
 /// What an operation of a test names in its signature, and never uses.
@@ -36,6 +36,10 @@ impl<const REPEAT: char> Operation for Op<REPEAT> {
         Vec::new()
     }
 
+    fn describe(_: &String) -> Facts<'_> {
+        Facts::default()
+    }
+
     async fn send(_: &Ram, _: &String, _: &UpstreamToken) -> Result<String, Failure> {
         panic!("tests put a scripted RAM in its place")
     }
@@ -52,6 +56,7 @@ pub(crate) async fn execution<const REPEAT: char>(patience: Duration) -> Executi
     let call = Call {
         caller: Caller::new("test", "a"),
         target: Arc::new(target),
+        request_id: None,
         deadline,
         input: Arc::default(),
     };

@@ -28,6 +28,7 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
 use crate::{
+    auth::peer::Peer,
     failure::Reason,
     layers::wire::{self, Answering, Handler, Request, Response},
 };
@@ -71,6 +72,10 @@ impl<S: Handler> Service<Request> for Trace<S> {
         let span = info_span!(
             "rpc",
             method,
+            peer = request
+                .extensions()
+                .get()
+                .map(|peer: &Peer| display(peer.address)),
             request_id = request_id.as_ref().and_then(|id| id.to_str().ok()),
             caller = Empty,
             code = Empty,

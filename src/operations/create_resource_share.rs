@@ -9,7 +9,7 @@ use tonic_types::FieldViolation;
 use crate::{
     failure::Failure,
     idempotency::{CanonicalWriter, UpstreamToken, client_token_fault},
-    operation::{Operation, Repeat},
+    operation::{Facts, Operation, Repeat},
     pb::{
         recognize,
         v1::{self, CreateResourceShareRequest, CreateResourceShareResponse},
@@ -71,6 +71,23 @@ impl Operation for CreateResourceShare {
         out.into_vec()
     }
 
+    fn describe(input: &Self::Input) -> Facts<'_> {
+        Facts {
+            name: &input.name,
+            resource_arns: &input.resource_arns,
+            principals: &input.principals,
+            allow_external_principals: !forbids_external(input),
+            retain_on_leave: retains_on_leave(input),
+            tags: input
+                .tags
+                .iter()
+                .map(|t| (t.key.as_str(), t.value.as_str()))
+                .collect(),
+            permission_arns: &input.permission_arns,
+            sources: &input.sources,
+        }
+    }
+
     fn validate_marker(input: &Self::Input, marker_tag: &str) -> Vec<FieldViolation> {
         let mut out = Violations::default();
         for (i, _) in input.tags.iter().enumerate().filter(|(_, t)| t.key == marker_tag) {
@@ -91,6 +108,13 @@ impl Operation for CreateResourceShare {
 
     fn set_client_token(output: &mut Self::Output, token: &str) {
         token.clone_into(&mut output.client_token);
+    }
+
+    fn share_arn(output: &Self::Output) -> Option<&str> {
+        output
+            .resource_share
+            .as_ref()
+            .map(|s| s.resource_share_arn.as_str())
     }
 
     fn validate_only(input: &Self::Input) -> bool {

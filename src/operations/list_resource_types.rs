@@ -6,7 +6,7 @@ use tonic_types::FieldViolation;
 use crate::{
     failure::Failure,
     idempotency::UpstreamToken,
-    operation::{Operation, Repeat},
+    operation::{Facts, Operation, Repeat},
     pb::{
         recognize,
         v1::{self, ListResourceTypesRequest, ListResourceTypesResponse},
@@ -23,6 +23,7 @@ impl Operation for ListResourceTypes {
     const NAME: &'static str = "ListResourceTypes";
     const ACTION: &'static str = "ram:ListResourceTypes";
     const REPEAT: Repeat = Repeat::Safe;
+    const READS_ONLY: bool = true;
     type Input = ListResourceTypesRequest;
     type Output = ListResourceTypesResponse;
 
@@ -38,6 +39,10 @@ impl Operation for ListResourceTypes {
             );
         }
         out.into_vec()
+    }
+
+    fn describe(_: &Self::Input) -> Facts<'_> {
+        Facts::default()
     }
 
     async fn send(ram: &Ram, input: &Self::Input, _token: &UpstreamToken) -> Result<Self::Output, Failure> {

@@ -8,7 +8,8 @@
 //! # On failure
 //! A connection that may not be is closed without a word: HTTP/2 has none before the preface. That covers connections
 //! over a cap, other protocols, and clients that do not say in time what they speak. A header list over the limit is
-//! answered by hyper with a bare HTTP 431, and one of four times the limit by the end of the connection.
+//! answered by hyper with a bare HTTP 431, and one of four times the limit by the end of the connection. What TLS refuses
+//! stands in [`super::tls`].
 //!
 //! # When the caller goes away
 //! hyper drops the calls of the connection, and with them their futures.
@@ -43,7 +44,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::ServiceExt;
 
-use crate::{auth::peer::Peer, layers::wire::Handler};
+use super::tls::{Client, Tls};
+use crate::{
+    auth::peer::{Peer, Withdrawn},
+    layers::wire::Handler,
+};
 
 /// What connections may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,13 +132,14 @@ pub enum Drained {
 /// Pause after a failed accept. Without it a process that has no more file descriptors would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `service` to everybody who connects to `listener`, until `shutdown` is cancelled and the connections have
+/// Serves `service` to everybody who connects to `listener`, over TLS if there is `tls`, until `shutdown` is cancelled and the connections have
 /// ended or been cut.
 ///
 /// # Cancellation
 /// Dropping the future drops every connection with its calls.
 pub async fn serve<S: Handler>(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     service: S,
     settings: Settings,
     shutdown: CancellationToken,
@@ -157,9 +163,10 @@ pub async fn serve<S: Handler>(
             continue;
         };
         let (service, settings, shutdown) = (service.clone(), Arc::clone(&settings), shutdown.clone());
+        let tls = tls.clone();
         connections.spawn(async move {
             let _place = place;
-            serve_tcp(stream, peer, service, &settings, shutdown).await;
+            serve_tcp(stream, peer, tls, service, &settings, shutdown).await;
         });
     }
 
@@ -177,28 +184,31 @@ pub async fn serve<S: Handler>(
     }
 }
 
-/// Makes a TCP connection ready and serves it. A TLS handshake, bounded in time and by `shutdown`, belongs here.
+/// Makes a TCP connection ready and serves it.
 async fn serve_tcp<S: Handler>(
     stream: TcpStream,
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
     service: S,
     settings: &Settings,
     shutdown: CancellationToken,
 ) {
     // Answers are small and waited for; an error only means that the peer is gone already.
     let _ = stream.set_nodelay(true);
-    let peer = Peer {
-        address,
-        certificate: None,
+    let Some(tls) = tls else {
+        return serve_connection(stream, address, None, service, settings, shutdown).await;
     };
-    serve_connection(stream, peer, service, settings, shutdown).await;
+    if let Some((stream, client)) = tls.accept(stream, address, &shutdown).await {
+        serve_connection(stream, address, client, service, settings, shutdown).await;
+    }
 }
 
-/// Serves HTTP/2 on `io` until the client closes it, it is too old, or `shutdown` is cancelled and its calls are
-/// done.
+/// Serves HTTP/2 on `io` until the client closes it, it is too old, its certificate is not good any more, or `shutdown`
+/// is cancelled and its calls are done.
 async fn serve_connection<IO, S>(
     io: IO,
-    peer: Peer,
+    address: SocketAddr,
+    client: Option<Client>,
     service: S,
     settings: &Settings,
     shutdown: CancellationToken,
@@ -208,18 +218,38 @@ async fn serve_connection<IO, S>(
 {
     let io = Greeted::new(io, settings.preface_timeout);
     let has_greeted = Arc::clone(&io.is_complete);
+    let client = client.map(Arc::new);
+    let age = client
+        .as_ref()
+        .map_or(settings.max_age, |client| settings.max_age.min(client.welcome()));
+    let peer = Peer {
+        address,
+        certificate: client.as_ref().map(|client| client.certificate()),
+    };
+    let shown = client.clone();
     let service = service.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        if shown.as_ref().is_some_and(|client| !client.is_good()) {
+            request.extensions_mut().insert(Withdrawn);
+        }
         request.map(Body::new)
     });
     let connection = http2(settings).serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
     let mut connection = pin!(connection);
+    let withdrawn = async {
+        match &client {
+            Some(client) => client.withdrawn().await,
+            None => std::future::pending().await,
+        }
+    };
 
     let grace = tokio::select! {
         biased;
         ended = connection.as_mut() => return log_end(ended),
         () = shutdown.cancelled() => None,
-        () = sleep(give_or_take_a_tenth(settings.max_age)) => Some(settings.max_age_grace),
+        () = sleep(give_or_take_a_tenth(age)) => Some(settings.max_age_grace),
+        // Its calls are refused from now on; it is asked to go so that a client with a new certificate comes back.
+        () = withdrawn => Some(settings.max_age_grace),
     };
     if !has_greeted.load(Ordering::Relaxed) {
         return;

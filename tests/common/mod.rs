@@ -2,7 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod certificates;
 pub mod history;
+pub mod issuer;
+pub mod jwks_server;
 pub mod raw;
 pub mod redis_server;
 
@@ -45,20 +48,7 @@ impl Facade {
 
     /// Starts with keys of the configuration set.
     pub async fn with(keys: &[(&'static str, &str)]) -> Self {
-        let mut flags = BTreeMap::from([
-            ("sandbox.enabled", "true".to_owned()),
-            ("listen", "127.0.0.1:0".to_owned()),
-            ("sandbox.settle_ms", "0".to_owned()),
-            // Quick enough for tests that fail every attempt.
-            ("retry.backoff_ms", "1".to_owned()),
-        ]);
-        flags.extend(keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        let config = Config::read(Sources {
-            flags,
-            ..Sources::default()
-        })
-        .expect("the test's keys are valid");
-        let server = Server::start(config).await.expect("the server starts");
+        let server = start(keys).await;
         let client = connect(server.address()).await;
         Self { server, client }
     }
@@ -88,6 +78,24 @@ impl Facade {
     ) -> Result<Response<CreateResourceShareResponse>, Status> {
         self.client.clone().create(request).await
     }
+}
+
+/// Starts a server with its sandbox and with keys of the configuration set.
+pub async fn start(keys: &[(&'static str, &str)]) -> Server {
+    let mut flags = BTreeMap::from([
+        ("sandbox.enabled", "true".to_owned()),
+        ("listen", "127.0.0.1:0".to_owned()),
+        ("sandbox.settle_ms", "0".to_owned()),
+        // Quick enough for tests that fail every attempt.
+        ("retry.backoff_ms", "1".to_owned()),
+    ]);
+    flags.extend(keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
+    let config = Config::read(Sources {
+        flags,
+        ..Sources::default()
+    })
+    .expect("the test's keys are valid");
+    Server::start(config).await.expect("the server starts")
 }
 
 fn count(counts: &BTreeMap<String, u64>, operation: &str) -> u64 {

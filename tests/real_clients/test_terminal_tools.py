@@ -5,6 +5,8 @@ import re
 import subprocess
 import uuid
 
+import pytest
+
 from conftest import ROOT, SERVICE
 
 BUF = ROOT / ".tools" / "npm" / "node_modules" / ".bin" / "buf"
@@ -13,7 +15,7 @@ K6 = ROOT / ".tools" / "bin" / "k6"
 
 
 def run(*command, cwd=None):
-    assert command[0].is_file(), f"{command[0]} is missing; scripts/tools.sh buf load-tools installs it"
+    assert command[0].is_file(), f"{command[0]} is missing; scripts/tools.sh buf ghz k6 installs it"
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
@@ -48,6 +50,7 @@ def test_ghz_sends_one_token_a_hundred_times_and_one_share_is_made(facade):
     assert facade.sandbox.executions() == 1
 
 
+@pytest.mark.k6
 def test_k6_runs_a_script_with_the_contracts_files(facade, tmp_path):
     script = tmp_path / "script.js"
     script.write_text(

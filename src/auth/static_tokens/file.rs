@@ -10,13 +10,12 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{MissedTickBehavior, interval},
-};
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::chain;
+use crate::{
+    failure::chain,
+    watch::{self, Reading},
+};
 
 use super::{
     StaticTokens,
@@ -64,30 +63,6 @@ pub(super) fn listed(faults: &[Fault]) -> String {
     lines.join("; ")
 }
 
-/// What tells that a file has changed: `ctime` also sees changed rights, and a write that keeps the time and length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    inode: u64,
-    pub(super) length: u64,
-    pub(super) modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            length: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    pub(super) fn at(path: &Path) -> Option<Self> {
-        std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
-    }
-}
-
 impl StaticTokens {
     /// Reads the file again, and logs how that went. Blocks.
     ///
@@ -116,42 +91,20 @@ impl StaticTokens {
         poll_interval: Duration,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
-        let mut hangups = signal(SignalKind::hangup())?;
-        let mut ticks = interval(poll_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first look reads the file once more: it may have changed since it was loaded.
-        let mut seen = None;
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
-                Some(()) = hangups.recv() => seen = None,
-            }
-            let tokens = Arc::clone(&self);
-            let look = tokio::task::spawn_blocking(move || {
-                // Before the reading: a change during it shows at the next look.
-                let stamp = Some(Stamp::at(&tokens.path));
-                if stamp == seen || is_final(&tokens.reload()) {
-                    stamp
-                } else {
-                    None
-                }
-            });
-            match look.await {
-                Ok(stamp) => seen = stamp,
-                Err(error) => tracing::error!(%error, "could not look at the token file"),
-            }
-        }
+        let tokens = Arc::clone(&self);
+        let files = vec![self.path.clone()];
+        watch::files(files, poll_interval, shutdown, move || finality(&tokens.reload())).await
     }
 }
 
-/// Returns whether reading the same file again would end the same way.
-pub(super) fn is_final(reloaded: &Result<(), LoadError>) -> bool {
+pub(super) fn finality(reloaded: &Result<(), LoadError>) -> Reading {
     match reloaded {
         // A file whose text is wrong stays so until it changes; one line in the log is enough.
-        Ok(()) | Err(LoadError::Parse { .. } | LoadError::Empty { .. } | LoadError::Writable { .. }) => true,
+        Ok(()) | Err(LoadError::Parse { .. } | LoadError::Empty { .. } | LoadError::Writable { .. }) => {
+            Reading::Final
+        }
         // May be over at the next look, and until then a token that was taken away is still good.
-        Err(LoadError::Read { .. }) => false,
+        Err(LoadError::Read { .. }) => Reading::Unfinished,
     }
 }
 

@@ -1,9 +1,4 @@
-use std::{
-    fs::{self, File},
-    os::unix::fs::PermissionsExt,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
 use http::{HeaderMap, HeaderValue};
 use tempfile::TempDir;
@@ -11,10 +6,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::{
-    file::{Stamp, is_final, listed},
+    file::{finality, listed},
     table::MAX_NAME,
     *,
 };
+use crate::{auth::bearer::MAX_TOKEN, failure::Reason, watch::Reading};
 
 /// The hash of `token` as the file writes it.
 fn hex(token: &str) -> String {
@@ -245,12 +241,12 @@ fn a_file_that_cannot_be_used_changes_nothing() {
 fn a_file_that_could_not_be_read_is_tried_again_unchanged() {
     let file = Fixture::new(&line("good", "alice"));
     let tokens = file.load();
-    assert!(is_final(&tokens.reload()));
+    assert_eq!(finality(&tokens.reload()), Reading::Final);
 
     file.write("garbage");
-    assert!(is_final(&tokens.reload()));
+    assert_eq!(finality(&tokens.reload()), Reading::Final);
     fs::remove_file(&file.path).unwrap();
-    assert!(!is_final(&tokens.reload()));
+    assert_eq!(finality(&tokens.reload()), Reading::Unfinished);
 }
 
 #[test]
@@ -272,29 +268,6 @@ fn a_file_that_is_too_large_is_refused() {
         StaticTokens::load(&file.path),
         Err(LoadError::Read { .. })
     ));
-}
-
-#[test]
-fn a_change_that_keeps_length_and_time_is_noticed() {
-    let file = Fixture::new(&line("good", "alice"));
-    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-    let set_time = || {
-        File::options()
-            .write(true)
-            .open(&file.path)
-            .unwrap()
-            .set_modified(old)
-            .unwrap();
-    };
-    set_time();
-    let before = Stamp::at(&file.path).unwrap();
-
-    file.write(&line("best", "alice"));
-    set_time();
-
-    let after = Stamp::at(&file.path).unwrap();
-    assert_eq!((before.modified, before.length), (after.modified, after.length));
-    assert_ne!(before, after);
 }
 
 /// Waits until `token` is known.

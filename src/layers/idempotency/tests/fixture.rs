@@ -35,7 +35,7 @@ use crate::{
         idempotency::{IdempotencyLayer, Settings},
         testing::Ram,
     },
-    operation::{Operation, Repeat},
+    operation::{Facts, Operation, Repeat},
 };
 
 /// Wall time at the start of every test.
@@ -86,6 +86,10 @@ impl<const REPEAT: char> Operation for Op<REPEAT> {
 
     fn validate(_: &Input) -> Vec<FieldViolation> {
         Vec::new()
+    }
+
+    fn describe(_: &Input) -> Facts<'_> {
+        Facts::default()
     }
 
     fn client_token(input: &Input) -> Option<&str> {
@@ -365,6 +369,7 @@ impl<S: Store> Fixture<S> {
         service.oneshot(Call::<O> {
             caller: Caller::new("test", caller),
             target: Arc::new(target()),
+            request_id: None,
             deadline: Instant::now() + PATIENCE,
             input: Arc::new(input),
         })

@@ -1,0 +1,235 @@
+//! The thread that writes, and the bounded way to it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    sync::Arc,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{NotWritten, Sink};
+
+/// Most bytes that wait for the disk: some ten thousand ordinary lines.
+const MAX_WAITING: usize = 8 * 1_024 * 1_024;
+/// Most bytes in one write.
+const BATCH: usize = 256 * 1_024;
+/// Time between two complaints about lost lines.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Tells whether a line was written.
+type Done = oneshot::Sender<Result<(), NotWritten>>;
+
+enum Message {
+    Line(Vec<u8>, Option<Done>),
+    Reopen,
+    Flush(oneshot::Sender<()>),
+}
+
+/// The sending side. When it is dropped, the thread writes what it has and ends.
+#[derive(Debug)]
+pub(super) struct Writer {
+    messages: Sender<Message>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: AtomicUsize,
+    lost: AtomicU64,
+    complained: Mutex<Option<Instant>>,
+}
+
+impl State {
+    /// Counts lost lines, and says so if it has not just been said.
+    fn lose(&self, lines: u64, why: &str) {
+        let lost = self.lost.fetch_add(lines, Ordering::Relaxed) + lines;
+        let now = Instant::now();
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|then| now.duration_since(then) >= QUIET) {
+            *complained = Some(now);
+            tracing::error!(lost, why, "lines of the audit log are lost");
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn start(sink: Sink) -> io::Result<Self> {
+        let mut out = Out::open(sink)?;
+        let (messages, received) = mpsc::channel();
+        let state = Arc::<State>::default();
+        let shared = Arc::clone(&state);
+        thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || run(&received, &mut out, &shared))?;
+        Ok(Self { messages, state })
+    }
+
+    pub(super) fn write(&self, line: Vec<u8>, done: Option<Done>) {
+        let length = line.len();
+        let waiting = self.state.waiting.fetch_add(length, Ordering::Relaxed) + length;
+        if waiting > MAX_WAITING {
+            self.state.waiting.fetch_sub(length, Ordering::Relaxed);
+            self.state.lose(1, "the disk does not keep up");
+            tell(done, Err(NotWritten));
+            return;
+        }
+        // Without a receiver the thread has panicked; dropping `done` tells whoever waits.
+        if self.messages.send(Message::Line(line, done)).is_err() {
+            self.state.lose(1, "the writer is gone");
+        }
+    }
+
+    pub(super) fn reopen(&self) {
+        let _ = self.messages.send(Message::Reopen);
+    }
+
+    pub(super) async fn flush(&self) {
+        let (sender, done) = oneshot::channel();
+        if self.messages.send(Message::Flush(sender)).is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.state.lost.load(Ordering::Relaxed)
+    }
+}
+
+fn tell(done: Option<Done>, result: Result<(), NotWritten>) {
+    if let Some(done) = done {
+        // Whoever asked may have gone.
+        let _ = done.send(result);
+    }
+}
+
+fn run(messages: &Receiver<Message>, out: &mut Out, state: &State) {
+    let mut batch = Batch::default();
+    while let Ok(first) = messages.recv() {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Line(line, done) => batch.add(&line, done),
+                Message::Reopen => {
+                    batch.write(out, state);
+                    out.reopen();
+                }
+                Message::Flush(done) => {
+                    batch.write(out, state);
+                    let _ = done.send(());
+                }
+            }
+            if batch.bytes.len() >= BATCH {
+                batch.write(out, state);
+            }
+            next = messages.try_recv().ok();
+        }
+        batch.write(out, state);
+    }
+}
+
+/// What one write takes.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    lines: u64,
+    done: Vec<Done>,
+}
+
+impl Batch {
+    fn add(&mut self, line: &[u8], done: Option<Done>) {
+        self.bytes.extend_from_slice(line);
+        self.lines += 1;
+        self.done.extend(done);
+    }
+
+    fn write(&mut self, out: &mut Out, state: &State) {
+        if self.lines == 0 {
+            return;
+        }
+        let written = out.write(&self.bytes);
+        state.waiting.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        if let Err(error) = &written {
+            state.lose(self.lines, &error.to_string());
+        }
+        for done in self.done.drain(..) {
+            tell(Some(done), written.as_ref().map(drop).map_err(|_| NotWritten));
+        }
+        self.bytes.clear();
+        self.lines = 0;
+    }
+}
+
+/// The open file.
+struct Out {
+    sink: Sink,
+    /// `None` for standard output.
+    file: Option<File>,
+    /// A write broke off, perhaps inside a line: the next one begins on a line of its own.
+    torn: bool,
+}
+
+impl Out {
+    fn open(sink: Sink) -> io::Result<Self> {
+        let file = open(&sink)?;
+        Ok(Self {
+            sink,
+            file,
+            torn: false,
+        })
+    }
+
+    /// Goes on with the old file if there is no new one.
+    fn reopen(&mut self) {
+        match open(&self.sink) {
+            Ok(file) => {
+                self.file = file;
+                self.torn = false;
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot open the audit log again; the old file is still written");
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let result = self.try_write(bytes);
+        self.torn = result.is_err();
+        result
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let separator: &[u8] = if self.torn { b"\n" } else { b"" };
+        match &mut self.file {
+            Some(file) => {
+                file.write_all(separator)?;
+                file.write_all(bytes)
+            }
+            None => {
+                let mut out = io::stdout().lock();
+                out.write_all(separator)?;
+                out.write_all(bytes)?;
+                out.flush()
+            }
+        }
+    }
+}
+
+fn open(sink: &Sink) -> io::Result<Option<File>> {
+    match sink {
+        Sink::Stdout => Ok(None),
+        Sink::File(path) => {
+            let mut options = OpenOptions::new();
+            options.append(true).create(true).mode(0o600);
+            options.open(path).map(Some)
+        }
+    }
+}

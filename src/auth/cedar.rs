@@ -1,0 +1,153 @@
+//! Policies in Cedar.
+//!
+//! A call is permitted if a policy permits it and none forbids it. A policy that cannot be evaluated denies, since it may
+//! be the one that forbids; Cedar itself would leave it out. What policies may speak of stands in `schema.cedarschema`,
+//! and policies that do not fit it are not taken over.
+//!
+//! The files are read again every five seconds and on SIGHUP. Policies that are not valid change nothing:
+//! the old ones stay in force, the log says why once, and [`Cedar::is_current`] says no until that is mended.
+
+mod files;
+mod set;
+mod vocabulary;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
+use arc_swap::ArcSwap;
+use cedar_policy::{Authorizer, PolicySet};
+use tokio::sync::watch as channel;
+
+use self::vocabulary::Vocabulary;
+use crate::{
+    auth::policy::{Decision, Denial, Policy, PolicyId, Question},
+    operation::Sort,
+};
+
+pub use self::{
+    files::{ReadError, Source, read},
+    set::Fault,
+    vocabulary::schema,
+};
+
+/// Why policies were not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The files cannot be read.
+    #[error("cannot take over the policies")]
+    Read(#[from] ReadError),
+    /// They are not valid; these are all faults.
+    #[error("the policies are not valid: {}", listed(.0))]
+    Invalid(Vec<Fault>),
+    /// The schema of this build is broken: a defect.
+    #[error("the policy schema of this build is broken: {0}")]
+    Schema(String),
+}
+
+fn listed(faults: &[Fault]) -> String {
+    let lines: Vec<_> = faults.iter().map(Fault::to_string).collect();
+    lines.join("; ")
+}
+
+/// The policies of a file or a folder.
+#[derive(Debug)]
+pub struct Cedar {
+    path: PathBuf,
+    vocabulary: Vocabulary,
+    policies: ArcSwap<PolicySet>,
+    /// The texts of the policies in force.
+    sources: std::sync::Mutex<Vec<Source>>,
+    current: channel::Sender<bool>,
+}
+
+impl Cedar {
+    /// Reads the policies at `path`, a file or a folder, about these `operations`. Blocks; call it at start.
+    ///
+    /// # Errors
+    /// If something cannot be read, parsed or validated.
+    pub fn load(path: &Path, operations: &[Sort]) -> Result<Self, LoadError> {
+        let sources = read(path)?;
+        let (cedar, warnings) = Self::of(path, sources, operations)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(cedar)
+    }
+
+    /// The policies of `sources`, and what in them is perhaps not meant.
+    ///
+    /// # Errors
+    /// If something is not valid.
+    pub fn of(
+        path: &Path,
+        sources: Vec<Source>,
+        operations: &[Sort],
+    ) -> Result<(Self, Vec<String>), LoadError> {
+        let vocabulary = Vocabulary::new(operations).map_err(LoadError::Schema)?;
+        let set = set::load(&sources, &vocabulary.schema).map_err(LoadError::Invalid)?;
+        let cedar = Self {
+            path: path.to_owned(),
+            vocabulary,
+            policies: ArcSwap::from_pointee(set.policies),
+            sources: std::sync::Mutex::new(sources),
+            current: channel::Sender::new(true),
+        };
+        Ok((cedar, set.warnings))
+    }
+
+    /// How many policies there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.policies.load().num_of_policies()
+    }
+
+    /// Whether there is none, and therefore nobody may do anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the policies in force are those of the files, now and whenever that changes.
+    #[must_use]
+    pub fn is_current(&self) -> channel::Receiver<bool> {
+        self.current.subscribe()
+    }
+}
+
+impl Policy for Cedar {
+    fn decide(&self, question: &Question<'_>) -> Decision {
+        let (request, entities) = match self.vocabulary.request(question) {
+            Ok(parts) => parts,
+            Err(denial) => return Decision::Deny(denial),
+        };
+        let response = Authorizer::new().is_authorized(&request, &self.policies.load(), &entities);
+
+        let diagnostics = response.diagnostics();
+        let mut errors: Vec<_> = diagnostics
+            .errors()
+            .map(|cedar_policy::AuthorizationError::PolicyEvaluationError(error)| {
+                (
+                    PolicyId::from(error.policy_id().as_ref()),
+                    error.inner().to_string(),
+                )
+            })
+            .collect();
+        if !errors.is_empty() {
+            errors.sort();
+            return Decision::Deny(Denial::Faulty { errors });
+        }
+        let mut by: Vec<_> = diagnostics
+            .reason()
+            .map(|id| PolicyId::from(id.as_ref()))
+            .collect();
+        by.sort();
+        match response.decision() {
+            cedar_policy::Decision::Allow => Decision::Permit { by },
+            cedar_policy::Decision::Deny if by.is_empty() => Decision::Deny(Denial::Unmentioned),
+            cedar_policy::Decision::Deny => Decision::Deny(Denial::Forbidden { by }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! Secrets that go in by every door, and a search through everything that comes out: logs at every level, panics,
+//! statuses, the store's name of a record.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use ram_facade::pb::v1::CreateResourceShareRequest;
+use sha2::{Digest, Sha256};
+use tonic::{Code, Request, Status, metadata::AsciiMetadataValue};
+
+use common::{Client, command, connect, path, put_faults, request, send_signal, until};
+
+/// One secret for each door. All of them hold `canary`, and nothing else does.
+const TOKEN: &str = "canary-bearer-token-0123456789abcdef";
+const WRONG_TOKEN: &str = "canary-wrong-bearer-token";
+const COOKIE: &str = "session=canary-cookie";
+const CLIENT_TOKEN: &str = "canary-client-token";
+/// No secret: CloudTrail and every signature show it.
+const ACCESS_KEY: &str = "AKIDEXAMPLE";
+const SECRET_KEY: &str = "canary-secret-access-key";
+const SESSION_TOKEN: &str = "canary-session-token";
+
+struct Facade {
+    child: Child,
+    address: SocketAddr,
+    output: std::path::PathBuf,
+}
+
+impl Facade {
+    async fn start(directory: &Path, ram: &str, filter: &str) -> Self {
+        let tokens = directory.join("tokens");
+        let hash: String = Sha256::digest(TOKEN).iter().map(|b| format!("{b:02x}")).collect();
+        fs::write(&tokens, format!("{hash} tester\n")).unwrap();
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
+        let output = directory.join("output");
+        let file = File::create(&output).unwrap();
+        let store = directory.join("records.sqlite");
+        let child = command(
+            &[
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--ram-endpoint",
+                ram,
+                "--store",
+                path(&store),
+                "--auth-tokens-file",
+                path(&tokens),
+            ],
+            &[
+                ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+                ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+                ("AWS_SESSION_TOKEN", SESSION_TOKEN),
+                ("RAM_FACADE_LOG_FILTER", filter),
+                ("RAM_FACADE_LOG_FORMAT", "json"),
+                ("RAM_FACADE_RETRY_BACKOFF_MS", "1"),
+                ("RUST_BACKTRACE", "1"),
+            ],
+        )
+        .stdout(Stdio::from(file.try_clone().unwrap()))
+        .stderr(Stdio::from(file))
+        .spawn()
+        .unwrap();
+        let listening = || {
+            let text = fs::read_to_string(&output).unwrap();
+            text.lines()
+                .find_map(|line| line.strip_prefix("listening on ")?.parse().ok())
+        };
+        until("it listens", || async { listening().is_some() }).await;
+        let address = listening().unwrap();
+        Self {
+            child,
+            address,
+            output,
+        }
+    }
+
+    async fn stop(mut self) -> String {
+        send_signal(self.child.id(), "-TERM");
+        let ended = tokio::task::spawn_blocking(move || self.child.wait());
+        tokio::time::timeout(Duration::from_secs(30), ended)
+            .await
+            .expect("it drains")
+            .unwrap()
+            .unwrap();
+        fs::read_to_string(&self.output).unwrap()
+    }
+}
+
+async fn call(
+    client: &Client,
+    authorization: &[&str],
+    message: CreateResourceShareRequest,
+) -> Result<(), Status> {
+    let mut request = Request::new(message);
+    for value in authorization {
+        let mut value: AsciiMetadataValue = value.parse().unwrap();
+        // As clients send it: HPACK may not index it. What is under test is the server.
+        value.set_sensitive(true);
+        request.metadata_mut().append("authorization", value);
+    }
+    for (name, value) in [
+        ("cookie", COOKIE),
+        ("x-amz-security-token", "canary-forwarded-token"),
+    ] {
+        request.metadata_mut().insert(name, value.parse().unwrap());
+    }
+    client.clone().create(request).await.map(|_| ())
+}
+
+/// The canaries that stand in `text`, each with the line that it stands in.
+fn canaries(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|line| line.to_ascii_lowercase().contains("canary"))
+        .map(|line| line.chars().take(600).collect())
+        .collect()
+}
+
+/// Goes through every kind of call and refusal, and returns what came back.
+async fn session(address: SocketAddr, sandbox: &str) -> Vec<Status> {
+    let client = connect(address).await;
+    let bearer = format!("Bearer {TOKEN}");
+    let good = [bearer.as_str()];
+    let wrong = format!("Bearer {WRONG_TOKEN}");
+    let named = |name: &str| request(name, CLIENT_TOKEN);
+    let mut statuses = Vec::new();
+    let mut note = |result: Result<(), Status>, code: Code| {
+        let got = result.as_ref().err().map_or(Code::Ok, Status::code);
+        assert_eq!(got, code, "{result:?}");
+        statuses.extend(result.err());
+    };
+
+    note(call(&client, &good, named("first")).await, Code::Ok);
+    note(call(&client, &good, named("first")).await, Code::Ok);
+    note(call(&client, &good, named("other")).await, Code::InvalidArgument);
+    note(call(&client, &[], named("first")).await, Code::Unauthenticated);
+    note(
+        call(&client, &[&wrong], named("first")).await,
+        Code::Unauthenticated,
+    );
+    note(
+        call(&client, &["Basic canary-basic"], named("first")).await,
+        Code::Unauthenticated,
+    );
+    note(
+        call(&client, &[TOKEN], named("first")).await,
+        Code::Unauthenticated,
+    );
+    note(
+        call(&client, &[&bearer, &wrong], named("first")).await,
+        Code::Unauthenticated,
+    );
+    let long = format!("{CLIENT_TOKEN}{}", "x".repeat(100));
+    note(
+        call(&client, &good, request("long", &long)).await,
+        Code::InvalidArgument,
+    );
+    for (plan, code) in [
+        (
+            r#"{"rules":[{"operation":"CreateResourceShare","fault":{"kind":"error","code":"OperationNotPermittedException","http_status":403}}]}"#,
+            Code::FailedPrecondition,
+        ),
+        (
+            r#"{"rules":[{"operation":"CreateResourceShare","fault":{"kind":"error","code":"ServerInternalException","http_status":500}}]}"#,
+            Code::Internal,
+        ),
+        (
+            r#"{"rules":[{"operation":"CreateResourceShare","fault":{"kind":"error","code":"ThrottlingException","http_status":429}}]}"#,
+            Code::ResourceExhausted,
+        ),
+    ] {
+        put_faults(sandbox, plan).await;
+        let token = format!("{CLIENT_TOKEN}-{code:?}");
+        note(call(&client, &good, request("fault", &token)).await, code);
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn no_secret_that_goes_in_comes_out_of_logs_or_errors() {
+    for filter in ["info", "debug", "trace"] {
+        let sandbox = common::Process::start(&["sandbox", "--listen", "127.0.0.1:0"], &[]);
+        let url = sandbox.sandbox_url();
+        let directory = tempfile::tempdir().unwrap();
+        let facade = Facade::start(directory.path(), &url, filter).await;
+
+        let statuses = session(facade.address, &url).await;
+        let output = facade.stop().await;
+
+        assert!(output.contains("rpc ended"), "the log is there to be searched");
+        assert_eq!(
+            canaries(&output),
+            Vec::<String>::new(),
+            "in the log at `{filter}`"
+        );
+        for status in statuses {
+            // `Status` prints its metadata and details too. A caller may read its own client token, and nobody else's.
+            let printed = format!("{status:?} {:?}", String::from_utf8_lossy(status.details()));
+            let printed = printed.replace(CLIENT_TOKEN, "");
+            assert_eq!(canaries(&printed), Vec::<String>::new());
+        }
+    }
+}
