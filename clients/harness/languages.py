@@ -38,6 +38,8 @@ def environment() -> dict[str, str]:
         # Otherwise `make clean` could not remove the modules.
         "GOFLAGS": "-modcacherw",
         "GOTOOLCHAIN": "local",
+        # Not beside the source, so that a copy of the crate finds its dependencies built.
+        "CARGO_TARGET_DIR": str(TOOLS / "rust-target"),
         "npm_config_cache": str(TOOLS / "npm-cache"),
         "MAVEN_OPTS": f"-Dmaven.repo.local={TOOLS / 'm2'}",
         "PIP_CACHE_DIR": str(TOOLS / "pip-cache"),
