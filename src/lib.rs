@@ -10,6 +10,7 @@
 //!  layers::trace         one span, one line in the log
 //!  layers::catch_panic   a defect answers INTERNAL
 //!  layers::grpc_request  nothing else is served
+//!  layers::limit_metadata refuses too much of it, readably
 //!  layers::in_flight     sheds what is too much
 //!  layers::deadline      one absolute deadline
 //!  layers::authenticate  a credential becomes a call::Caller

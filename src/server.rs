@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tonic_health::server::{HealthReporter, HealthService};
+use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 
 use crate::{
@@ -51,6 +52,7 @@ use crate::{
         idempotency::IdempotencyLayer,
         in_flight::{Draining, InFlightLayer},
         limit_caller::LimitCallerLayer,
+        limit_metadata::LimitMetadataLayer,
         pace::Pacer,
         request_id::RequestIdLayer,
         retry::RetryLayer,
@@ -198,12 +200,16 @@ impl Server {
         let ring = ServiceBuilder::new()
             // First, so that every line of the log and every refusal below has the id.
             .layer(RequestIdLayer)
+            // Before all that reads a status: within, there is only gRPC. Switched off, grpc-web is refused like JSON.
+            .option_layer(config.grpc_web.then(GrpcWebLayer::new))
             // Sees every refusal below, and the call whose client went away.
             .layer(TraceLayer::new(calls))
             // Around all that runs for a request: a defect answers INTERNAL and the connection lives on.
             .layer(CatchPanicLayer)
             // Before anything is counted: what is no gRPC request takes no place.
             .layer(GrpcRequestLayer)
+            // Behind it, because the refusal is gRPC's.
+            .layer(LimitMetadataLayer)
             // Before the credentials are looked at, which costs more than to refuse.
             .layer(InFlightLayer::new(&config.in_flight, draining.clone()))
             // The clock starts at the headers and covers a body that drips.

@@ -209,6 +209,11 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
         "the environment is read in one place",
     ),
     ("reqwest", &[], "there is one HTTP client"),
+    (
+        "tonic_web",
+        &["server"],
+        "grpc-web is translated at the door, and within there is only gRPC",
+    ),
 ];
 
 /// What a state machine that takes its time as an argument has no use for.

@@ -364,6 +364,24 @@ async fn headers_that_mean_nothing_here_do_no_harm() {
 }
 
 #[tokio::test]
+async fn metadata_over_its_limit_is_refused_with_a_reason_and_the_connection_lives_on() {
+    let facade = Facade::start().await;
+    let raw = Raw::connect(facade.server.address()).await;
+    let body = frame(&good());
+
+    for kib in [17, 64, 120] {
+        let request = raw::request().header("authorization", "x".repeat(kib * 1_024));
+        let answer = raw.send(request, &body).await;
+        let seen = (answer.status, answer.reason());
+        assert_eq!(seen, (Some(8), "METADATA_TOO_LARGE".to_owned()), "{kib} KiB");
+    }
+    assert_untouched(&facade).await;
+    let request = raw::request().header("baggage", "x".repeat(15 * 1_024));
+    let fits = frame(&create("demo", "token-2").encode_to_vec());
+    assert_eq!(raw.send(request, &fits).await.status, Some(0));
+}
+
+#[tokio::test]
 async fn every_broken_rule_is_reported_at_once_with_its_field() {
     let facade = Facade::start().await;
     let request = CreateResourceShareRequest {

@@ -158,6 +158,8 @@ reasons! {
     EncodingUnsupported = Facade, "ENCODING_UNSUPPORTED", Unimplemented;
     /// The message is larger than the server accepts.
     MessageTooLarge = Facade, "MESSAGE_TOO_LARGE", ResourceExhausted;
+    /// The call's metadata is larger than the server accepts.
+    MetadataTooLarge = Facade, "METADATA_TOO_LARGE", ResourceExhausted;
     /// The bytes are no gRPC message of the expected type.
     MalformedMessage = Facade, "MALFORMED_MESSAGE", Internal;
     /// A defect of the server.

@@ -8,7 +8,8 @@
 //! # On failure
 //! A connection that may not be is closed without a word: HTTP/2 has none before the preface. That covers connections
 //! over a cap, other protocols, and clients that do not say in time what they speak. A header list over the limit is
-//! answered by hyper with a bare HTTP 431. What TLS refuses stands in [`super::tls`].
+//! answered by hyper with a bare HTTP 431, and one of four times the limit by the end of the connection. What TLS refuses
+//! stands in [`super::tls`].
 //!
 //! # When the caller goes away
 //! hyper drops the calls of the connection, and with them their futures.
@@ -68,8 +69,9 @@ pub struct Settings {
     /// Streams that the server had to reset for a fault of the client's before the connection is closed. Range 1 to
     /// 100_000. Default 1_024, hyper's own: an honest client that cancels much stays below it (RUSTSEC-2024-0003).
     pub max_local_error_reset_streams: usize,
-    /// Size of all headers of a request, in bytes, as HTTP/2 counts them. Range 4_096 to 262_144. Default 16_384: the
-    /// largest tokens of identity providers take half of it.
+    /// Size of all headers of a request up to which it is read at all, in bytes, as HTTP/2 counts them; clients are
+    /// told. Range 4_096 to 262_144. Default 131_072, eight times what `limit_metadata` lets through, so that callers
+    /// read from that layer why they are refused.
     pub max_header_list_bytes: u32,
     /// Size of a frame, in bytes. Range 16_384 to 16_777_215, fixed by RFC 9113; others are cut to it. Default
     /// 16_384: messages are small.
@@ -105,7 +107,7 @@ impl Default for Settings {
             preface_timeout: Duration::from_secs(10),
             max_concurrent_streams: 100,
             max_local_error_reset_streams: 1_024,
-            max_header_list_bytes: 16 * 1_024,
+            max_header_list_bytes: 128 * 1_024,
             max_frame_bytes: 16 * 1_024,
             stream_window_bytes: 64 * 1_024,
             connection_window_bytes: 1_024 * 1_024,
