@@ -109,8 +109,12 @@ async fn what_was_settled_elsewhere_during_the_wait_is_not_sent_and_its_turn_goe
     assert!(answer.replayed.is_some());
     assert_eq!(slow.ram.sent().len(), 1);
     let begun = Instant::now();
-    let caller = Caller::new("test", "x");
-    let next = pacer.acquire(&caller, begun + PATIENCE, Asking::First);
-    drop(next.await.unwrap());
+    let next = Caller::new("test", "next");
+    drop(
+        pacer
+            .acquire(&next, begun + PATIENCE, Asking::First)
+            .await
+            .unwrap(),
+    );
     assert_eq!(begun.elapsed(), Duration::ZERO, "the permit came back");
 }
