@@ -558,8 +558,7 @@ mod tests {
 
     #[test]
     fn several_verifiers_may_stand_together_and_none_beside_insecure_no_auth() {
-        let both =
-            "store = \":memory:\"\nlisten = \"0.0.0.0:1\"\n[auth]\ntokens_file = \"t\"\nissuers_file = \"i\"";
+        let both = "store = \":memory:\"\nlisten = \"0.0.0.0:1\"\npolicy.allow_all = true\n[auth]\ntokens_file = \"t\"\nissuers_file = \"i\"";
         let expected = Authentication {
             tokens_file: Some("t".into()),
             issuers_file: Some("i".into()),
@@ -640,7 +639,7 @@ mod tests {
     #[test]
     fn a_certificate_that_names_its_caller_is_authentication_enough() {
         let file = format!(
-            "listen = \"0.0.0.0:1\"\nstore = \":memory:\"\n[tls]\n{FILES}[auth.certificate]\ntrust_domains = \"a, b\""
+            "listen = \"0.0.0.0:1\"\nstore = \":memory:\"\npolicy.allow_all = true\n[tls]\n{FILES}[auth.certificate]\ntrust_domains = \"a, b\""
         );
         let config = config(&file).unwrap();
 

@@ -357,12 +357,10 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
 
 /// Takes the files of TLS over when they change, until `stop`.
 fn watch(tls: &Arc<Tls>, stop: &CancellationToken) {
-    let watching = Arc::clone(tls).watch(stop.clone());
-    tokio::spawn(async move {
-        if let Err(error) = watching.await {
-            tracing::error!(%error, "the files of TLS are not watched: changes need a restart");
-        }
-    });
+    match Arc::clone(tls).watch(stop.clone()) {
+        Ok(watching) => drop(tokio::spawn(watching)),
+        Err(error) => tracing::error!(%error, "the files of TLS are not watched: changes need a restart"),
+    }
 }
 
 /// Who finds out who calls, and what of it has to get ready first.
