@@ -387,7 +387,7 @@ async fn methods(channel: Channel, token: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn every_method_has_one_answer_for_every_kind_of_caller() {
-    let fixture = Fixture::start().await;
+    let fixture = Box::pin(Fixture::start()).await;
     let nobody = fixture.channel(&fixture.callers[0]).await.unwrap();
 
     let listed = methods(nobody, "token-of-denied").await;
