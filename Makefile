@@ -5,7 +5,7 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-kill test-clients test-k6 clients model check fmt bench clean
+.PHONY: help run test test-rust test-redis test-kill test-clients test-k6 clients model check fmt bench bench-goodput clean
 
 help: ## prints this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ fmt: ## formats the code
 
 bench: ## measures what idempotency costs, in under 5 minutes, and writes docs/bench
 	cargo bench --locked --bench idempotency
+
+bench-goodput: ## plays RAM's rate limit in virtual time, with the SDK alone and with the facade, and writes docs/bench
+	cargo bench --locked --bench goodput
 
 clean: ## removes what was built and the installed tools
 	cargo clean

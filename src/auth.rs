@@ -34,8 +34,9 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Returns who sent the request that comes with this `evidence`.
     ///
     /// # Errors
-    /// `CREDENTIALS_MISSING` if there is no credential, `CREDENTIALS_INVALID` if it proves nothing. The message must
-    /// not tell which part of a credential was wrong.
+    /// `CREDENTIALS_MISSING` if there is no credential, `CREDENTIALS_INVALID` or `CREDENTIALS_EXPIRED` if it proves
+    /// nothing, `FACADE_KEYS_UNAVAILABLE` if that cannot be told right now. The message must not tell which part of a
+    /// credential was wrong.
     ///
     /// # Cancellation
     /// The future is dropped when the caller goes away or its deadline passes.

@@ -256,6 +256,9 @@ struct Serve {
     /// Cedar policies that say who may share what: a file, or a folder of *.cedar files.
     #[arg(long, value_name = "PATH")]
     policy_file: Option<String>,
+    /// Where the audit log goes: a file, or `-` for standard output.
+    #[arg(long, value_name = "FILE")]
+    audit_file: Option<String>,
     /// Serve everybody, on loopback only.
     #[arg(long)]
     insecure_no_auth: bool,
@@ -522,6 +525,7 @@ fn read_config(flags: &Serve) -> Result<Config, End> {
         ("auth.tokens_file", flags.auth_tokens_file.clone()),
         ("auth.issuers_file", flags.auth_issuers_file.clone()),
         ("policy.file", flags.policy_file.clone()),
+        ("audit.file", flags.audit_file.clone()),
         ("sandbox.enabled", switch(flags.sandbox)),
         ("sandbox.listen", flags.sandbox_listen.clone()),
         ("ram.endpoint", flags.ram_endpoint.clone()),

@@ -14,7 +14,7 @@ use crate::{
     audit,
     auth::certificate,
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
-    layers::{attempt, deadline, idempotency, in_flight, limit_caller, retry},
+    layers::{attempt, deadline, idempotency, in_flight, limit_caller, pace, retry},
     ram, rules, sandbox,
     server::{connections, tls as server_tls},
     telemetry,
@@ -118,10 +118,14 @@ pub struct Config {
     pub idempotency: idempotency::Settings,
     /// Retries.
     pub retry: retry::Settings,
+    /// The rate of requests to RAM.
+    pub pace: pace::Settings,
     /// Attempts.
     pub attempt: attempt::Settings,
     /// The audit log.
     pub audit: audit::Settings,
+    /// Metrics.
+    pub metrics: telemetry::metrics::Settings,
     /// Logs.
     pub log: telemetry::Settings,
     /// Variables that look like ours and mean nothing: worth a warning.
@@ -253,8 +257,16 @@ fn read(r: &mut Reader) -> Option<Config> {
         deadline: keys::deadline(r),
         idempotency: keys::idempotency(r),
         retry: keys::retry(r),
+        pace: keys::pace(r),
         attempt: keys::attempt(r),
         audit: read_audit(r),
+        metrics: telemetry::metrics::Settings {
+            listen: r.optional(
+                "metrics.listen",
+                "an address with a port, like 127.0.0.1:9464",
+                "Where `/metrics` is served, without authentication. Unset: nowhere.",
+            ),
+        },
         log: read_log(r),
         stray_variables: Vec::new(),
     };
@@ -551,8 +563,7 @@ mod tests {
 
     #[test]
     fn several_verifiers_may_stand_together_and_none_beside_insecure_no_auth() {
-        let both =
-            "store = \":memory:\"\nlisten = \"0.0.0.0:1\"\n[auth]\ntokens_file = \"t\"\nissuers_file = \"i\"";
+        let both = "store = \":memory:\"\nlisten = \"0.0.0.0:1\"\npolicy.allow_all = true\n[auth]\ntokens_file = \"t\"\nissuers_file = \"i\"";
         let expected = Authentication {
             tokens_file: Some("t".into()),
             issuers_file: Some("i".into()),
@@ -633,7 +644,7 @@ mod tests {
     #[test]
     fn a_certificate_that_names_its_caller_is_authentication_enough() {
         let file = format!(
-            "listen = \"0.0.0.0:1\"\nstore = \":memory:\"\n[tls]\n{FILES}[auth.certificate]\ntrust_domains = \"a, b\""
+            "listen = \"0.0.0.0:1\"\nstore = \":memory:\"\npolicy.allow_all = true\n[tls]\n{FILES}[auth.certificate]\ntrust_domains = \"a, b\""
         );
         let config = config(&file).unwrap();
 

@@ -15,6 +15,7 @@ pub mod idempotency;
 pub mod in_flight;
 pub mod limit_caller;
 pub mod limit_metadata;
+pub mod pace;
 pub mod request_id;
 pub mod retry;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::{
     idempotency::UpstreamToken,
-    layers::authorize::Permitted,
+    layers::{authorize::Permitted, pace::Permit},
     operation::{Operation, Repeat},
 };
 
@@ -41,6 +42,21 @@ pub enum Errand {
     Find,
 }
 
+/// How an execution stands with the pacer.
+#[derive(Debug, Default)]
+pub enum Admission {
+    /// It has not asked yet whether it may leave.
+    #[default]
+    Ask,
+    /// It asked before, and may leave.
+    Granted(Permit),
+    /// It had left, and wants to leave again if that is before `until`.
+    Again {
+        /// When its answer is of no more use.
+        until: Instant,
+    },
+}
+
 /// A permitted call on its way to RAM, under the token that RAM will see.
 pub struct Execution<Op: Operation> {
     /// The call, and the proof that policy ran.
@@ -53,6 +69,8 @@ pub struct Execution<Op: Operation> {
     pub deadline: Instant,
     /// Until when a request may leave. `None` when a repetition does no harm.
     pub window: Option<Window>,
+    /// How it stands with the pacer.
+    pub admission: Admission,
 }
 
 impl<Op: Operation> Execution<Op> {
@@ -66,14 +84,17 @@ impl<Op: Operation> Execution<Op> {
     }
 }
 
-impl<Op: Operation> Clone for Execution<Op> {
-    fn clone(&self) -> Self {
+impl<Op: Operation> Execution<Op> {
+    /// The same for another attempt, which has no permit yet.
+    #[must_use]
+    pub fn again(&self) -> Self {
         Self {
             permitted: self.permitted.clone(),
             errand: self.errand,
             token: self.token.clone(),
             deadline: self.deadline,
             window: self.window,
+            admission: Admission::Ask,
         }
     }
 }

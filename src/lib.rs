@@ -24,6 +24,7 @@
 //!  layers::dry_run       answers validate_only
 //!  layers::idempotency   replays, joins, refuses, or claims and executes once, detached
 //!  layers::retry         tries again within a budget
+//!  layers::pace          lets it leave at the rate that RAM takes
 //!  layers::attempt       bounds one attempt
 //!  operations::*         converts, and calls RAM through the AWS SDK
 //!  ram::error            turns what came back into a failure::Failure
@@ -57,6 +58,7 @@ pub mod layers;
 pub mod operation;
 pub mod operations;
 pub mod operator;
+pub mod pacing;
 pub mod pb;
 #[cfg(feature = "cedar")]
 pub mod policy_tool;

@@ -2,6 +2,8 @@
 
 pub mod json;
 
+use prost::Message as _;
+
 /// The version 1 contract. The comments of the proto files are its documentation.
 #[allow(
     missing_docs,
@@ -18,6 +20,30 @@ pub mod v1 {
 
 /// The encoded descriptor set of the contract and all that it imports, for gRPC reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+
+/// The paths of the contract's methods and of health checks, as `/package.Service/Method`.
+#[must_use]
+pub fn method_paths() -> Vec<String> {
+    let sets = [DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let files = sets
+        .into_iter()
+        .filter_map(|set| prost_types::FileDescriptorSet::decode(set).ok())
+        .flat_map(|set| set.file);
+    let mut paths = Vec::new();
+    for file in files {
+        for service in &file.service {
+            for method in &service.method {
+                paths.push(format!(
+                    "/{}.{}/{}",
+                    file.package(),
+                    service.name(),
+                    method.name()
+                ));
+            }
+        }
+    }
+    paths
+}
 
 /// Finds the enum value that RAM's `text` names, where the contract puts `prefix` before it. A text that the contract
 /// does not name is returned beside the default, so that it still reaches the caller.
@@ -36,6 +62,21 @@ pub fn recognize<E: Default>(
 #[cfg(test)]
 mod tests {
     use super::{v1::ResourceShareStatus as Status, *};
+
+    #[test]
+    fn the_methods_of_the_contract_have_their_paths() {
+        let paths = method_paths();
+
+        for path in [
+            "/ramfacade.v1.ResourceShareService/Create",
+            "/grpc.health.v1.Health/Check",
+        ] {
+            assert!(
+                paths.iter().any(|p| p == path),
+                "{path} is missing from {paths:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_value_that_the_contract_does_not_name_still_reaches_the_caller() {

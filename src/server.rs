@@ -6,10 +6,11 @@ pub mod health;
 mod policies;
 pub mod tls;
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{borrow::Cow, io, net::SocketAddr, path::Path, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use prometheus_client::registry::Registry;
 use tokio::{
     net::TcpListener,
     task::JoinHandle,
@@ -53,14 +54,17 @@ use crate::{
         in_flight::{Draining, InFlightLayer},
         limit_caller::LimitCallerLayer,
         limit_metadata::LimitMetadataLayer,
+        pace::Pacer,
         request_id::RequestIdLayer,
-        trace::TraceLayer,
+        retry::RetryLayer,
+        trace::{self, TraceLayer},
     },
     pb,
     pb::v1::resource_share_service_server::ResourceShareServiceServer,
     ram::{self, Ram},
     sandbox::Sandbox,
     stack::Stack,
+    telemetry::metrics,
 };
 
 use connections::Drained;
@@ -114,6 +118,7 @@ pub enum StartError {
 /// A running server. Dropping it leaves it running; [`Server::stop`] ends it.
 pub struct Server {
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     sandbox: Option<Sandbox>,
     health: HealthReporter,
     becoming_ready: Option<JoinHandle<()>>,
@@ -172,6 +177,19 @@ impl Server {
         let executions = TaskTracker::new();
         let draining = Draining::default();
         let health = HealthReporter::new();
+        let policy = policy(&config, &health, &stop).await?;
+        let idempotency = IdempotencyLayer::new(store, config.idempotency, executions.clone());
+        let retry = RetryLayer::new(config.retry);
+        let pacer = Pacer::new(config.pace);
+        let calls = trace::Metrics::new(pb::method_paths());
+        let mut registry = Registry::default();
+        calls.register(&mut registry);
+        idempotency.metrics().register(&mut registry);
+        let target = registry.sub_registry_with_labels(labels(&ram).into_iter());
+        pacer.metrics().register(target);
+        retry.metrics().register(target);
+        let metrics = start_metrics(config.metrics.listen, registry, &stop).await?;
+
         let audit = Audit::start(&config.audit)?;
         let reopening = audit.clone().reopen_on_hangup(stop.clone());
         tokio::spawn(async move {
@@ -179,14 +197,7 @@ impl Server {
                 tracing::error!(%error, "the audit log is not opened again on SIGHUP");
             }
         });
-        let stack = Stack::new(
-            policy(&config, &health, &stop).await?,
-            IdempotencyLayer::new(store, config.idempotency, executions.clone()),
-            config.retry,
-            config.attempt,
-            ram,
-        )
-        .audited(&audit);
+        let stack = Stack::new(policy, idempotency, retry, pacer, config.attempt, ram).audited(&audit);
         let routes = routes(stack, &health)?;
 
         let ring = ServiceBuilder::new()
@@ -195,7 +206,7 @@ impl Server {
             // Before all that reads a status: within, there is only gRPC. Switched off, grpc-web is refused like JSON.
             .option_layer(config.grpc_web.then(GrpcWebLayer::new))
             // Sees every refusal below, and the call whose client went away.
-            .layer(TraceLayer)
+            .layer(TraceLayer::new(calls))
             // Around all that runs for a request: a defect answers INTERNAL and the connection lives on.
             .layer(CatchPanicLayer)
             // Before anything is counted: what is no gRPC request takes no place.
@@ -229,6 +240,7 @@ impl Server {
         let serving = connections::serve(listener, tls, ring, config.connections, stop.clone());
         Ok(Self {
             address,
+            metrics,
             sandbox,
             health,
             becoming_ready,
@@ -245,6 +257,12 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics are served, if they are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// The embedded RAM, if there is one.
@@ -287,6 +305,31 @@ impl Server {
         }
         drained
     }
+}
+
+/// Which RAM the metrics of pacing and retries speak of.
+fn labels(ram: &Ram) -> [(Cow<'static, str>, Cow<'static, str>); 2] {
+    let target = &ram.target;
+    [
+        ("account".into(), target.account.clone().into()),
+        ("region".into(), target.region.clone().into()),
+    ]
+}
+
+async fn start_metrics(
+    listen: Option<SocketAddr>,
+    registry: Registry,
+    stop: &CancellationToken,
+) -> Result<Option<SocketAddr>, StartError> {
+    let Some(listen) = listen else {
+        return Ok(None);
+    };
+    let failed = |e| StartError::Listen(listen, e);
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    tracing::info!(%address, "metrics are served");
+    tokio::spawn(metrics::serve(listener, Arc::new(registry), stop.clone()));
+    Ok(Some(address))
 }
 
 async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
@@ -365,12 +408,10 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
 
 /// Takes the files of TLS over when they change, until `stop`.
 fn watch(tls: &Arc<Tls>, stop: &CancellationToken) {
-    let watching = Arc::clone(tls).watch(stop.clone());
-    tokio::spawn(async move {
-        if let Err(error) = watching.await {
-            tracing::error!(%error, "the files of TLS are not watched: changes need a restart");
-        }
-    });
+    match Arc::clone(tls).watch(stop.clone()) {
+        Ok(watching) => drop(tokio::spawn(watching)),
+        Err(error) => tracing::error!(%error, "the files of TLS are not watched: changes need a restart"),
+    }
 }
 
 /// Who finds out who calls, and what of it has to get ready first.

@@ -16,7 +16,8 @@ use crate::{
         authorize::AuthorizeLayer,
         dry_run::DryRunLayer,
         idempotency::IdempotencyLayer,
-        retry::{self, RetryLayer},
+        pace::{PaceLayer, Pacer},
+        retry::RetryLayer,
     },
     operation::Operation,
     ram::{Ram, guard},
@@ -29,6 +30,7 @@ pub struct Stack {
     authorize: AuthorizeLayer,
     idempotency: IdempotencyLayer,
     retry: RetryLayer,
+    pace: PaceLayer,
     attempt: AttemptLayer,
     ram: Ram,
 }
@@ -39,7 +41,8 @@ impl Stack {
     pub fn new(
         policy: Arc<dyn Policy>,
         idempotency: IdempotencyLayer,
-        retry: retry::Settings,
+        retry: RetryLayer,
+        pacer: Pacer,
         attempt: attempt::Settings,
         ram: Ram,
     ) -> Self {
@@ -47,8 +50,10 @@ impl Stack {
         Self {
             audit: AuditLayer::default(),
             authorize: AuthorizeLayer::new(policy),
-            idempotency,
-            retry: RetryLayer::new(retry),
+            // One pacer for both: it is asked before the claim, and knows of the permit when the request leaves.
+            idempotency: idempotency.paced_by(pacer.clone()),
+            retry,
+            pace: PaceLayer::new(pacer),
             attempt: AttemptLayer::new(attempt),
             // Told by the layer that looks for it: records and requests must not speak of different tags.
             ram: ram.marked(marker_tag),
@@ -103,7 +108,8 @@ impl Stack {
             .layer(&self.idempotency)
             // Waits between attempts and holds nothing while it does.
             .layer(&self.retry)
-            // (A pacer for the account's request rate belongs here: an attempt's time begins when it may leave.)
+            // Inside the retries, which hold no permit while they wait; an attempt's time begins when it may leave.
+            .layer(&self.pace)
             // Inside the retries, so that an attempt can be given up and tried again.
             .layer(&self.attempt)
             .service(send);

@@ -1,4 +1,6 @@
-//! Logs: JSON or text lines on standard error.
+//! Logs: JSON or text lines on standard error. Metrics are in [`metrics`].
+
+pub mod metrics;
 
 use std::{io, str::FromStr};
 

@@ -6,7 +6,7 @@
 use std::{io, os::unix::fs::MetadataExt, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -47,18 +47,30 @@ pub enum Reading {
 /// Calls `read` at once, whenever one of `files` changes, and on SIGHUP, until `shutdown` is cancelled. `read` may
 /// block; it is called again at the next look while it says [`Reading::Unfinished`].
 ///
+/// From the call on, before the future is polled, SIGHUP does not end the process.
+///
 /// # Errors
 /// If the process cannot listen to SIGHUP.
 ///
 /// # Cancellation
 /// A reading that has begun goes on to its end.
-pub async fn files(
+pub fn files(
     files: Vec<PathBuf>,
     poll_interval: Duration,
     shutdown: CancellationToken,
     read: impl Fn() -> Reading + Send + Sync + 'static,
-) -> io::Result<()> {
-    let mut hangups = signal(SignalKind::hangup())?;
+) -> io::Result<impl Future<Output = ()>> {
+    let hangups = signal(SignalKind::hangup())?;
+    Ok(look(files, poll_interval, shutdown, hangups, read))
+}
+
+async fn look(
+    files: Vec<PathBuf>,
+    poll_interval: Duration,
+    shutdown: CancellationToken,
+    mut hangups: Signal,
+    read: impl Fn() -> Reading + Send + Sync + 'static,
+) {
     let mut ticks = interval(poll_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (files, read) = (Arc::new(files), Arc::new(read));
@@ -66,7 +78,7 @@ pub async fn files(
     let mut seen = None;
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
             Some(()) = hangups.recv() => seen = None,
         }
@@ -125,13 +137,13 @@ mod tests {
             fs::write(at(version).join("file"), "same").unwrap();
         }
         symlink("1", at("data")).unwrap();
-        let path = at("data").join("file");
-        let before = Stamp::at(&path);
+        symlink("data/file", at("file")).unwrap();
+        let before = Stamp::at(&at("file"));
 
         symlink("2", at("data_tmp")).unwrap();
         fs::rename(at("data_tmp"), at("data")).unwrap();
 
-        assert_ne!(before, Stamp::at(&path));
+        assert_ne!(before, Stamp::at(&at("file")));
     }
 
     #[tokio::test(start_paused = true)]
@@ -142,15 +154,17 @@ mod tests {
         let readings = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&readings);
         let shutdown = CancellationToken::new();
-        let watching = tokio::spawn(files(
+        let read = move || match count.fetch_add(1, Ordering::SeqCst) {
+            0..3 => Reading::Unfinished,
+            _ => Reading::Final,
+        };
+        let watching = files(
             vec![path.clone()],
             Duration::from_millis(1),
             shutdown.clone(),
-            move || match count.fetch_add(1, Ordering::SeqCst) {
-                0..3 => Reading::Unfinished,
-                _ => Reading::Final,
-            },
-        ));
+            read,
+        );
+        let watching = tokio::spawn(watching.unwrap());
         let at_least = async |wanted| {
             while readings.load(Ordering::SeqCst) < wanted {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -165,6 +179,6 @@ mod tests {
         at_least(5).await;
 
         shutdown.cancel();
-        watching.await.unwrap().unwrap();
+        watching.await.unwrap();
     }
 }

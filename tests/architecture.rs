@@ -100,8 +100,16 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: "layers",
-        may: &["audit", "auth", "call", "idempotency", "layers", "operation"],
-        because: "a layer knows calls, the way into the audit log and the traits of auth and idempotency, not RAM, operations, config or messages",
+        may: &[
+            "audit",
+            "auth",
+            "call",
+            "idempotency",
+            "layers",
+            "operation",
+            "pacing",
+        ],
+        because: "a layer knows calls, the way into the audit log, the arithmetic of pacing and the traits of auth and idempotency, not RAM, operations, config or messages",
     },
     Rule {
         of: "auth",
@@ -113,6 +121,11 @@ const RULES: &[Rule] = &[
         of: "idempotency",
         may: &["call", "idempotency"],
         because: "keys, records and stores know callers, not RAM and not the edge",
+    },
+    Rule {
+        of: "pacing",
+        may: &["pacing"],
+        because: "who may leave when is decided without I/O, clock or knowledge of RAM, so that it can be tested as arithmetic",
     },
     Rule {
         of: "failure",

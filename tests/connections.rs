@@ -90,7 +90,7 @@ fn handler(stage: Stage) -> impl Handler {
     });
     ServiceBuilder::new()
         .layer(RequestIdLayer)
-        .layer(TraceLayer)
+        .layer(TraceLayer::default())
         .layer(CatchPanicLayer)
         .service(service)
 }

@@ -187,7 +187,7 @@ async fn every_modelled_exception_of_create_has_its_code_reason_and_details() {
             ResourceExhausted,
             "THROTTLING",
             Quota,
-            "3",
+            "1",
             "not_executed",
             true,
         ),
@@ -218,7 +218,9 @@ async fn every_modelled_exception_of_create_has_its_code_reason_and_details() {
         assert_eq!(refusal.details.retry_info().is_some(), retry, "{exception}");
         assert!(!refusal.details.request_info().unwrap().request_id.is_empty());
         assert_detail(&refusal, detail);
-        assert_eq!(facade.requested().to_string(), attempts, "{exception}");
+        // What RAM throttles asks again by itself, eight times.
+        let requests = if reason == "THROTTLING" { "9" } else { attempts };
+        assert_eq!(facade.requested().to_string(), requests, "{exception}");
         assert_eq!(facade.created(), 0, "{exception}");
     }
 }
@@ -324,7 +326,7 @@ async fn every_other_answer_of_aws_has_its_code_and_reason() {
             ResourceExhausted,
             true,
             "THROTTLING",
-            3,
+            1,
             "not_executed",
         ),
         (
@@ -332,7 +334,7 @@ async fn every_other_answer_of_aws_has_its_code_and_reason() {
             ResourceExhausted,
             true,
             "THROTTLING",
-            3,
+            1,
             "not_executed",
         ),
         (
@@ -340,7 +342,7 @@ async fn every_other_answer_of_aws_has_its_code_and_reason() {
             ResourceExhausted,
             true,
             "THROTTLING",
-            3,
+            1,
             "not_executed",
         ),
         (
@@ -475,7 +477,8 @@ async fn every_other_answer_of_aws_has_its_code_and_reason() {
         assert_eq!(refusal.domain, domain, "{fault}");
         assert_eq!(refusal.metadata["attempts"], attempts.to_string(), "{fault}");
         assert_eq!(refusal.metadata["outcome"], outcome, "{fault}");
-        assert_eq!(facade.requested(), attempts, "{fault}");
+        let requests = if reason == "THROTTLING" { 9 } else { attempts };
+        assert_eq!(facade.requested(), requests, "{fault}");
     }
 }
 
@@ -538,11 +541,12 @@ async fn a_pause_that_ram_asks_for_is_passed_on() {
     let status = facade.create(request("demo", "t")).await.unwrap_err();
 
     let refusal = refusal(&status);
+    let delay = refusal.details.retry_info().unwrap().retry_delay.unwrap();
+    assert!(delay >= Duration::from_secs(29), "{delay:?}");
     assert_eq!(
-        refusal.details.retry_info().unwrap().retry_delay,
-        Some(Duration::from_secs(29))
+        status.metadata().get("grpc-retry-pushback-ms").unwrap(),
+        &delay.as_millis().to_string()
     );
-    assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "29000");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use ram_facade::{
     pb::v1::{CreateResourceShareRequest, CreateResourceShareResponse, ListResourceTypesRequest, Tag},
     server::Server,
 };
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, transport::Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -407,8 +407,8 @@ impl Guarded {
     }
 
     async fn policy_is(&self, status: ServingStatus) -> bool {
-        let address = format!("http://{}", self.facade.server.address());
-        let mut health = HealthClient::connect(address).await.unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.facade.server.address())).unwrap();
+        let mut health = HealthClient::new(endpoint.connect().await.unwrap());
         let request = HealthCheckRequest {
             service: "ram-facade.policy".to_owned(),
         };

@@ -71,6 +71,7 @@ impl Facade {
                 ("RAM_FACADE_LOG_FILTER", filter),
                 ("RAM_FACADE_LOG_FORMAT", "json"),
                 ("RAM_FACADE_RETRY_BACKOFF_MS", "1"),
+                ("RAM_FACADE_POLICY_ALLOW_ALL", "true"),
                 ("RUST_BACKTRACE", "1"),
             ],
         )

@@ -40,6 +40,9 @@ impl Process {
                 ("AWS_REGION", "us-east-1"),
                 ("AWS_EC2_METADATA_DISABLED", "true"),
                 ("RAM_FACADE_LOG_FILTER", filter),
+                // What idempotency costs shows only where the rate of RAM is no limit.
+                ("RAM_FACADE_PACE_INITIAL_RATE", "10000"),
+                ("RAM_FACADE_PACE_MAX_RATE", "10000"),
             ])
             .stdout(Stdio::piped())
             // The log is written, as in service, to where it costs least.

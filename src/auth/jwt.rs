@@ -8,6 +8,7 @@
 //! says why at `debug`, without a part of the token.
 
 mod claims;
+mod file;
 mod json;
 mod key_ring;
 mod keys;
@@ -46,14 +47,11 @@ use self::{
     token::Token,
 };
 
-pub use self::source::FileError;
+pub use self::file::FileError;
 pub(in crate::auth) use self::token::has_jwt_form;
 
 /// Most verified tokens that are remembered, at some 500 bytes each. More callers than that only cost signatures.
 const MAX_VERIFIED: u64 = 10_000;
-
-/// Largest file of issuers, in bytes.
-const MAX_FILE: usize = 1_024 * 1_024;
 
 /// Why the issuers cannot be used.
 #[derive(Debug, Error)]
@@ -133,7 +131,7 @@ impl Jwt {
             path: path.to_owned(),
             faults,
         };
-        let text = source::read(path, MAX_FILE).map_err(LoadError::File)?;
+        let text = file::read(path, file::MAX_FILE).map_err(LoadError::File)?;
         let text =
             String::from_utf8(text).map_err(|_not_text| at_fault(vec!["it is no UTF-8".to_owned()]))?;
         let mut known = HashMap::new();
@@ -226,8 +224,7 @@ fn prepare(issuer: &Issuer) -> Result<Arc<KeyRing>, String> {
             (Box::new(source.map_err(|e| chain(&e))?), None)
         }
         KeySource::File(path) => {
-            let body =
-                source::read(path, source::MAX_SET).map_err(|e| format!("jwks_file: {}", chain(&e)))?;
+            let body = file::read(path, source::MAX_SET).map_err(|e| format!("jwks_file: {}", chain(&e)))?;
             let set = KeySet::parse(&body).map_err(|why| format!("jwks_file `{}`: {why}", path.display()))?;
             (Box::new(FromFile(path.clone())), Some(set))
         }

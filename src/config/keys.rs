@@ -1,10 +1,10 @@
 //! The keys of the accept loop and of the layers.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::reader::Reader;
 use crate::{
-    layers::{attempt, deadline, idempotency, in_flight, limit_caller, retry},
+    layers::{attempt, deadline, idempotency, in_flight, limit_caller, pace, retry},
     rules,
     server::connections,
 };
@@ -198,6 +198,57 @@ pub(super) fn retry(r: &mut Reader) -> retry::Settings {
             "Bound of every wait.",
         ),
         ..default
+    }
+}
+
+pub(super) fn pace(r: &mut Reader) -> pace::Settings {
+    let default = pace::Settings::default();
+    let rate = pace::rate::Settings {
+        initial: r.number(
+            "pace.initial_rate",
+            default.rate.initial,
+            0.05..=10_000.0,
+            "Requests a second that leave for RAM at the start.",
+        ),
+        min: r.number(
+            "pace.min_rate",
+            default.rate.min,
+            0.05..=10_000.0,
+            "Least requests a second, however much RAM throttles.",
+        ),
+        max: r.number(
+            "pace.max_rate",
+            default.rate.max,
+            0.05..=10_000.0,
+            "Most requests a second. Equal to pace.min_rate, the rate is fixed.",
+        ),
+    };
+    if rate.min > rate.max {
+        r.fault("pace.min_rate (RAM_FACADE_PACE_MIN_RATE) is greater than pace.max_rate");
+    }
+    let mut count = |key, default: NonZeroUsize, range, meaning| {
+        NonZeroUsize::new(r.number(key, default.get(), range, meaning)).unwrap_or(default)
+    };
+    pace::Settings {
+        rate,
+        max_queued_per_caller: count(
+            "pace.max_queued_per_caller",
+            default.max_queued_per_caller,
+            1..=10_000,
+            "Most requests of one caller that wait to leave for RAM.",
+        ),
+        max_queued: count(
+            "pace.max_queued",
+            default.max_queued,
+            1..=100_000,
+            "Most requests that wait to leave for RAM.",
+        ),
+        max_wait: r.millis(
+            "pace.max_wait_ms",
+            default.max_wait,
+            0..=60_000,
+            "Longest expected wait with which a request is let in; others are refused with RATE_LIMIT_EXCEEDED.",
+        ),
     }
 }
 

@@ -146,6 +146,10 @@ reasons! {
     InvalidTimeout = Facade, "INVALID_TIMEOUT", InvalidArgument;
     /// The server has as many calls in flight as it may.
     Overloaded = Facade, "OVERLOADED", Unavailable;
+    /// More requests wait than RAM's rate for the account lets through in time.
+    RateLimitExceeded = Facade, "RATE_LIMIT_EXCEEDED", ResourceExhausted;
+    /// RAM fails most requests, and is spared further ones.
+    UpstreamUnhealthy = Facade, "UPSTREAM_UNHEALTHY", Unavailable;
     /// The server is draining.
     ShuttingDown = Facade, "SHUTTING_DOWN", Unavailable;
     /// The server does not have this method.

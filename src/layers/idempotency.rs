@@ -23,6 +23,7 @@
 
 mod leader;
 mod live;
+mod metrics;
 mod refusals;
 mod settings;
 
@@ -42,6 +43,7 @@ use tower::{Layer, Service, ServiceExt};
 use self::{
     leader::{Errands, Leader},
     live::{Live, Part, Reply, Settled},
+    metrics::Outcome,
     refusals::Again,
 };
 use crate::{
@@ -54,16 +56,23 @@ use crate::{
         record::{Decision, Terms},
         steady::{SteadyClock, WallClock},
     },
-    layers::{Errand, Execution, Window, authorize::Permitted},
+    layers::{
+        Admission, Errand, Execution, Window,
+        authorize::Permitted,
+        pace::{self, Pacer},
+    },
     operation::{Operation, Repeat},
+    pacing::Asking,
 };
 
+pub use metrics::Metrics;
 pub use settings::Settings;
 
 /// Makes [`Idempotency`].
 #[derive(Clone)]
 pub struct IdempotencyLayer {
     shared: Arc<Shared>,
+    pacer: Option<Pacer>,
 }
 
 /// What all calls share.
@@ -75,6 +84,7 @@ struct Shared {
     clock: SteadyClock,
     live: Arc<Live>,
     tracker: TaskTracker,
+    metrics: Metrics,
 }
 
 impl IdempotencyLayer {
@@ -100,6 +110,22 @@ impl IdempotencyLayer {
         Self::assemble(store, settings, tracker, clock)
     }
 
+    /// Asks `pacer` before it claims an intent, so that what may not leave in time is refused without a record. Without one
+    /// an execution asks when it is claimed.
+    #[must_use]
+    pub fn paced_by(self, pacer: Pacer) -> Self {
+        Self {
+            pacer: Some(pacer),
+            ..self
+        }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
     /// Key of the tag that new shares have to carry. Empty for none.
     #[must_use]
     pub fn marker_tag(&self) -> Arc<str> {
@@ -116,9 +142,11 @@ impl IdempotencyLayer {
             clock,
             live,
             tracker,
+            metrics: Metrics::default(),
         };
         Self {
             shared: Arc::new(shared),
+            pacer: None,
         }
     }
 }
@@ -130,6 +158,7 @@ impl<S> Layer<S> for IdempotencyLayer {
         Idempotency {
             inner,
             shared: Arc::clone(&self.shared),
+            pacer: self.pacer.clone(),
         }
     }
 }
@@ -139,6 +168,7 @@ impl<S> Layer<S> for IdempotencyLayer {
 pub struct Idempotency<S> {
     inner: S,
     shared: Arc<Shared>,
+    pacer: Option<Pacer>,
 }
 
 impl<Op, S> Service<Permitted<Op>> for Idempotency<S>
@@ -164,7 +194,8 @@ where
             (Repeat::Safe, _) => Box::pin(pass(inner, permitted)),
             (Repeat::Never, _) => Box::pin(async move { shared.never_again(inner, permitted).await }),
             (Repeat::WithToken, Some(token)) => {
-                Box::pin(async move { shared.recorded(inner, permitted, token).await })
+                let pacer = self.pacer.clone();
+                Box::pin(async move { shared.recorded(inner, pacer, permitted, token).await })
             }
             (Repeat::WithToken, None) => Box::pin(async move { shared.unrecorded(inner, permitted).await }),
         }
@@ -183,6 +214,7 @@ where
         errand: Errand::Send,
         token: UpstreamToken::none(),
         window: None,
+        admission: Admission::Ask,
     };
     let output = inner.oneshot(execution).await?;
     made(output).map(Answer::fresh)
@@ -198,6 +230,7 @@ impl Shared {
     async fn recorded<Op, S>(
         self: Arc<Self>,
         inner: S,
+        pacer: Option<Pacer>,
         permitted: Permitted<Op>,
         client_token: String,
     ) -> Result<Answer<Op::Output>, Failure>
@@ -214,10 +247,15 @@ impl Shared {
         let deadline = permitted.call().deadline;
 
         if let Some(settled) = self.recall(&key, fingerprint) {
+            self.metrics.settled(Outcome::of(&settled));
             return finish::<Op>(settled?, &client_token);
         }
+        let mut is_joiner = false;
         let wait = match self.live.join(key, fingerprint)? {
-            Part::Joiner(wait) => wait,
+            Part::Joiner(wait) => {
+                is_joiner = true;
+                wait
+            }
             Part::Leader(lead, wait) => {
                 let execution_ends = self.execution_deadline(deadline);
                 let leader = Leader {
@@ -227,14 +265,19 @@ impl Shared {
                     terms: self.terms_of::<Op>(),
                     deadline: execution_ends,
                 };
-                let errands = errands(inner, permitted, execution_ends);
+                let errands = errands(inner, pacer, permitted, execution_ends);
                 // If it panics, `lead` is dropped and everyone who waits is told.
                 self.tracker
                     .spawn(async move { lead.settle(leader.settle(errands).await) });
                 wait
             }
         };
-        finish::<Op>(wait.until(deadline).await?, &client_token)
+        let settled = wait.until(deadline).await;
+        self.metrics.settled(match Outcome::of(&settled) {
+            Outcome::Fresh if is_joiner => Outcome::Joined,
+            outcome => outcome,
+        });
+        finish::<Op>(settled?, &client_token)
     }
 
     /// The answer to a request, or the refusal of another under its token, if that takes no look at the store.
@@ -322,6 +365,7 @@ impl Shared {
             token,
             deadline,
             window,
+            admission: Admission::Ask,
         };
         let task = self.tracker.spawn(timeout_at(deadline, inner.oneshot(execution)));
         match timeout_at(caller_leaves, task).await {
@@ -366,19 +410,36 @@ fn key<Op: Operation>(permitted: &Permitted<Op>, client_token: &str) -> Key {
 }
 
 /// Hides the operation from the leader, which moves bytes.
-fn errands<Op, S>(inner: S, permitted: Permitted<Op>, deadline: Instant) -> Errands
+fn errands<Op, S>(inner: S, pacer: Option<Pacer>, permitted: Permitted<Op>, deadline: Instant) -> Errands
 where
     Op: Operation,
     S: Service<Execution<Op>, Response = Option<Op::Output>, Error = Failure> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    let go = move |errand, token, window| {
+    let caller = permitted.call().caller.clone();
+    let patience = permitted.call().deadline;
+    let admit = move || {
+        let (pacer, caller) = (pacer.clone(), caller.clone());
+        async move {
+            match pacer {
+                Some(pacer) => {
+                    let permit = pacer.acquire(&caller, patience, Asking::First).await;
+                    permit
+                        .map(Admission::Granted)
+                        .map_err(|refusal| pace::refused(&refusal))
+                }
+                None => Ok(Admission::Ask),
+            }
+        }
+    };
+    let go = move |errand, token, window, admission| {
         let execution = Execution {
             permitted: permitted.clone(),
             errand,
             token,
             deadline,
             window,
+            admission,
         };
         let answer = inner.clone().oneshot(execution);
         async move {
@@ -391,11 +452,12 @@ where
     };
     let execute = go.clone();
     Errands {
-        execute: Box::new(move |token, window| {
-            let answer = execute(Errand::Send, token, Some(window));
+        admit: Box::new(move || Box::pin(admit())),
+        execute: Box::new(move |token, window, admission| {
+            let answer = execute(Errand::Send, token, Some(window), admission);
             Box::pin(async move { made(answer.await?) })
         }),
-        find: Box::new(move |token| Box::pin(go(Errand::Find, token, None))),
+        find: Box::new(move |token| Box::pin(go(Errand::Find, token, None, Admission::Ask))),
     }
 }
 

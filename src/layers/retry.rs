@@ -6,7 +6,8 @@
 //!
 //! # On failure
 //! The last attempt's failure with `attempts` in its metadata. When an earlier attempt left the outcome open and the
-//! last one was refused, the refusal does not close it: `OUTCOME_UNKNOWN`.
+//! last one was refused, the refusal does not close it: `OUTCOME_UNKNOWN`. What RAM throttles, and what may not leave
+//! because of the rate, is final here: `pace`, inside, has done all that there is to do about it.
 //!
 //! # When the caller goes away
 //! Nothing: `idempotency` runs it detached.
@@ -15,6 +16,7 @@
 //! `TpsBudget` grants 100 retries free of charge in 10 s and rounds its ratio to 1/n (tower 0.5, retry/budget).
 
 mod budget;
+mod metrics;
 
 use std::{future::Future, num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
 
@@ -23,11 +25,12 @@ use tower::{Layer, retry::Retry, retry::budget::Budget as _};
 
 use crate::{
     failure::{Advice, Effect, Failure, Reason},
-    layers::Execution,
+    layers::{Admission, Execution},
     operation::{Operation, Repeat},
 };
 
 pub use budget::{Budget, Settings as BudgetSettings};
+pub use metrics::Metrics;
 
 /// How often and when to try again.
 #[derive(Clone, Copy, Debug)]
@@ -62,16 +65,25 @@ impl Default for Settings {
 pub struct RetryLayer {
     settings: Settings,
     budget: Arc<Budget>,
+    metrics: Metrics,
 }
 
 impl RetryLayer {
     /// Retries by `settings`. Clones share the budget.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let metrics = Metrics::default();
         Self {
             settings,
-            budget: Arc::new(Budget::new(settings.budget)),
+            budget: Arc::new(Budget::new(settings.budget, metrics.budget.clone())),
+            metrics,
         }
+    }
+
+    /// What it counts and measures.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 }
 
@@ -82,6 +94,7 @@ impl<S> Layer<S> for RetryLayer {
         let policy = Policy {
             settings: self.settings,
             budget: Arc::clone(&self.budget),
+            metrics: self.metrics.clone(),
             attempts: 0,
             in_doubt: false,
         };
@@ -94,6 +107,7 @@ impl<S> Layer<S> for RetryLayer {
 pub struct Policy {
     settings: Settings,
     budget: Arc<Budget>,
+    metrics: Metrics,
     /// Attempts that have ended.
     attempts: u32,
     /// Whether one of them left open what RAM did.
@@ -130,6 +144,8 @@ impl<Op: Operation, Response> tower::retry::Policy<Execution<Op>, Response, Fail
                 wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 "trying again"
             );
+            self.metrics.retries.inc();
+            execution.admission = Admission::Again { until: deadline };
             return Some(Box::pin(tokio::time::sleep(wait)));
         }
         let attempts = self.attempts.to_string();
@@ -142,19 +158,21 @@ impl<Op: Operation, Response> tower::retry::Policy<Execution<Op>, Response, Fail
     }
 
     fn clone_request(&mut self, execution: &Execution<Op>) -> Option<Execution<Op>> {
-        Some(execution.clone())
+        Some(execution.again())
     }
 }
 
 impl Policy {
     /// How long to wait before the next attempt; `None` to give up.
     fn wait_before_next(&self, repeat: Repeat, failure: &Failure, deadline: Instant) -> Option<Duration> {
-        let is_transient = failure.why() != Reason::Throttling;
-        if !is_transient {
-            self.deposit_first();
+        if is_settled_by_pace(failure.why()) {
+            return None;
         }
         let asked = match failure.what_next() {
-            Advice::Never => return None,
+            Advice::Never => {
+                self.deposit_first();
+                return None;
+            }
             Advice::Once if self.attempts > 1 => return None,
             Advice::Once => Duration::ZERO,
             Advice::After(pause) => pause,
@@ -170,8 +188,8 @@ impl Policy {
         if left < wait.saturating_add(self.settings.min_attempt) {
             return None;
         }
-        // A throttled call costs RAM next to nothing and is not paid for; last, so that nothing is withdrawn in vain.
-        (!is_transient || self.budget.withdraw()).then_some(wait)
+        // Last, so that nothing is withdrawn in vain.
+        self.budget.withdraw().then_some(wait)
     }
 
     /// Full jitter: uniform between zero and the doubling bound (AWS Architecture Blog, "Exponential Backoff And Jitter").
@@ -188,6 +206,14 @@ impl Policy {
             self.budget.deposit();
         }
     }
+}
+
+/// Whether it is about the rate, which is the pacer's to judge.
+fn is_settled_by_pace(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Throttling | Reason::RateLimitExceeded | Reason::UpstreamUnhealthy
+    )
 }
 
 #[cfg(test)]
@@ -210,6 +236,10 @@ mod tests {
 
     fn refused() -> Failure {
         Failure::new(Reason::InvalidParameter, "no")
+    }
+
+    fn unreachable() -> Failure {
+        Failure::new(Reason::AwsUnreachable, "no connection").advice(Advice::After(Duration::ZERO))
     }
 
     fn throttled() -> Failure {
@@ -284,7 +314,7 @@ mod tests {
         let layer = RetryLayer::new(Settings::default());
 
         let (_, open) = run::<'n'>(&layer, LONG, |_| Err(unavailable())).await;
-        let (_, certain) = run::<'n'>(&layer, LONG, |_| Err(throttled())).await;
+        let (_, certain) = run::<'n'>(&layer, LONG, |_| Err(unreachable())).await;
 
         assert_eq!((open, certain), (1, 3));
     }
@@ -294,7 +324,7 @@ mod tests {
         let (_, attempts) = run::<'t'>(
             &RetryLayer::new(Settings::default()),
             Duration::from_millis(1_400),
-            |_| Err(throttled()),
+            |_| Err(unreachable().advice(Advice::After(Duration::from_secs(1)))),
         )
         .await;
 
@@ -320,13 +350,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_empty_budget_ends_transient_retries_for_everybody_but_not_throttled_ones() {
+    async fn an_empty_budget_ends_retries_for_everybody() {
         let layer = RetryLayer::new(Settings::default());
         for _ in 0..5 {
             assert_eq!(run::<'t'>(&layer, LONG, |_| Err(unavailable())).await.1, 3);
         }
 
         assert_eq!(run::<'t'>(&layer, LONG, |_| Err(unavailable())).await.1, 1);
-        assert_eq!(run::<'t'>(&layer, LONG, |_| Err(throttled())).await.1, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_about_the_rate_is_left_to_the_pacer() {
+        let rate_limited = Failure::new(Reason::RateLimitExceeded, "later").advice(Advice::After(LONG));
+        for failure in [throttled(), rate_limited] {
+            let (result, attempts) = {
+                let failure = failure.clone();
+                run::<'t'>(&RetryLayer::new(Settings::default()), LONG, move |_| {
+                    Err(failure.clone())
+                })
+                .await
+            };
+
+            assert_eq!((result.unwrap_err().why(), attempts), (failure.why(), 1));
+        }
     }
 }

@@ -74,5 +74,6 @@ pub(crate) async fn execution<const REPEAT: char>(patience: Duration) -> Executi
         token: UpstreamToken::none(),
         deadline: deadline + Duration::from_secs(30),
         window: None,
+        admission: super::Admission::Ask,
     }
 }

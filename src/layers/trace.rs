@@ -1,4 +1,4 @@
-//! Gives every RPC a span, and writes exactly one log line when it is over.
+//! Gives every RPC a span, and writes exactly one log line and counts its time when it is over.
 //!
 //! # Where it stands
 //! Inside `request_id`, whose id names the span, and outside every layer that can refuse.
@@ -13,6 +13,8 @@
 //! # What it leaves behind
 //! The current span `rpc`. `caller` is empty until layer `authenticate` fills it. No header value but the request id
 //! is ever recorded.
+
+mod metrics;
 
 use std::{
     pin::Pin,
@@ -33,18 +35,33 @@ use crate::{
     layers::wire::{self, Answering, Handler, Request, Response},
 };
 
+pub use metrics::Metrics;
+
 /// Longest path that is recorded. A path is the caller's to choose; a known method's is far shorter.
 const MAX_METHOD_LENGTH: usize = 128;
 
 /// Makes [`Trace`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TraceLayer;
+#[derive(Clone, Debug, Default)]
+pub struct TraceLayer {
+    metrics: Metrics,
+}
+
+impl TraceLayer {
+    /// Counts what ends in `metrics`.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics }
+    }
+}
 
 impl<S> Layer<S> for TraceLayer {
     type Service = Trace<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Trace { inner }
+        Trace {
+            inner,
+            metrics: self.metrics.clone(),
+        }
     }
 }
 
@@ -52,6 +69,7 @@ impl<S> Layer<S> for TraceLayer {
 #[derive(Clone, Debug)]
 pub struct Trace<S> {
     inner: S,
+    metrics: Metrics,
 }
 
 impl<S: Handler> Service<Request> for Trace<S> {
@@ -84,6 +102,8 @@ impl<S: Handler> Service<Request> for Trace<S> {
         );
         let mut line = Line {
             is_health_check: wire::is_health_check(path),
+            method: method.to_owned(),
+            metrics: self.metrics.clone(),
             span: span.clone(),
             began: Instant::now(),
             end: End::Gone,
@@ -138,6 +158,8 @@ fn code_in(headers: &HeaderMap) -> Option<Code> {
 
 /// Writes the line when it is dropped, and so exactly once.
 struct Line {
+    method: String,
+    metrics: Metrics,
     span: Span,
     began: Instant,
     is_health_check: bool,
@@ -148,6 +170,15 @@ impl Drop for Line {
     fn drop(&mut self) {
         let latency = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.span.record("latency_ms", latency);
+        let code = match &self.end {
+            End::Gone => Some(Code::Cancelled),
+            End::Status(code, _) => Some(*code),
+            End::Http(_) => None,
+        };
+        if let Some(code) = code {
+            self.metrics
+                .ended(&self.method, name_of(code), self.began.elapsed());
+        }
         match &self.end {
             End::Gone => {
                 self.span.record("code", name_of(Code::Cancelled));
@@ -352,7 +383,11 @@ mod tests {
     async fn line_for(request: Request, response: impl Fn() -> Response + Clone + Send + 'static) -> Line {
         let (log, _guard) = Log::start();
         let (service, _) = inner(move || Box::pin(ready(response())));
-        let answer = TraceLayer.layer(service).oneshot(request).await.unwrap();
+        let answer = TraceLayer::default()
+            .layer(service)
+            .oneshot(request)
+            .await
+            .unwrap();
         let _ = answer.into_body().collect().await;
         log.line()
     }
@@ -431,7 +466,7 @@ mod tests {
     async fn a_caller_that_goes_away_before_the_answer_is_logged() {
         let (log, _guard) = Log::start();
         let (service, _) = silent();
-        let mut call = TraceLayer.layer(service).oneshot(request()).boxed();
+        let mut call = TraceLayer::default().layer(service).oneshot(request()).boxed();
         assert!(call.as_mut().now_or_never().is_none());
         tokio::time::advance(Duration::from_secs(3)).await;
 
@@ -446,7 +481,11 @@ mod tests {
     async fn a_caller_that_goes_away_during_the_answer_is_logged() {
         let (log, _guard) = Log::start();
         let (service, _) = inner(|| Box::pin(ready(answer_ending("0"))));
-        let answer = TraceLayer.layer(service).oneshot(request()).await.unwrap();
+        let answer = TraceLayer::default()
+            .layer(service)
+            .oneshot(request())
+            .await
+            .unwrap();
 
         drop(answer);
 

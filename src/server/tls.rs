@@ -24,7 +24,7 @@ pub mod probe;
 mod refusals;
 
 use std::{
-    fmt,
+    fmt, io,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -233,14 +233,13 @@ impl Tls {
     ///
     /// # Cancellation
     /// A reading that has begun goes on to its end.
-    pub async fn watch(self: Arc<Self>, shutdown: CancellationToken) -> std::io::Result<()> {
+    pub fn watch(self: Arc<Self>, shutdown: CancellationToken) -> io::Result<impl Future<Output = ()>> {
         let (paths, interval) = (self.settings.files(), self.settings.poll_interval);
         files(paths, interval, shutdown, move || match self.reload() {
             Err(error) if error.may_pass() => Reading::Unfinished,
             // A file whose text is wrong stays so until it changes; one line in the log is enough.
             Ok(()) | Err(_) => Reading::Final,
         })
-        .await
     }
 
     /// Shakes hands with the client at `address`. `None` if that failed, took too long, or the server is to stop: there is

@@ -286,13 +286,17 @@ impl Dial {
 
     /// A gRPC client.
     pub async fn client(&self) -> Result<Client, tonic::transport::Error> {
+        self.channel().await.map(Client::new)
+    }
+
+    /// A connection for any gRPC client.
+    pub async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
         let dial = self.clone();
         let connect = tower::service_fn(move |_: http::Uri| {
             let dial = dial.clone();
             async move { Ok::<_, io::Error>(TokioIo::new(dial.stream().await?)) }
         });
         let endpoint = Endpoint::from_static("http://facade.test");
-        let channel: Channel = endpoint.connect_with_connector(connect).await?;
-        Ok(Client::new(channel))
+        endpoint.connect_with_connector(connect).await
     }
 }

@@ -35,6 +35,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 pub type Client = ResourceShareServiceClient<Channel>;
 
+/// A rate that holds no test up, in requests a second.
+const FAST: &str = "10000";
+
 /// A facade with its sandbox, in this process.
 pub struct Facade {
     pub server: Server,
@@ -88,6 +91,9 @@ pub async fn start(keys: &[(&'static str, &str)]) -> Server {
         ("sandbox.settle_ms", "0".to_owned()),
         // Quick enough for tests that fail every attempt.
         ("retry.backoff_ms", "1".to_owned()),
+        // The sandbox has no rate of its own to find.
+        ("pace.initial_rate", FAST.to_owned()),
+        ("pace.max_rate", FAST.to_owned()),
     ]);
     flags.extend(keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
     let config = Config::read(Sources {
@@ -263,6 +269,8 @@ pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         ("AWS_REGION", "us-east-1"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("RAM_FACADE_LOG_FILTER", "warn"),
+        ("RAM_FACADE_PACE_INITIAL_RATE", FAST),
+        ("RAM_FACADE_PACE_MAX_RATE", FAST),
     ]);
     command.envs(variables.iter().copied());
     command

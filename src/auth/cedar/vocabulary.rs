@@ -70,8 +70,8 @@ impl Vocabulary {
     pub(super) fn request(&self, question: &Question<'_>) -> Result<(Request, Entities), Denial> {
         let context = context(&question.facts)?;
         let context = Context::from_pairs(context).map_err(faulty)?;
-        let caller = self.caller(question.caller).map_err(faulty)?;
-        let target = self.target(question.target).map_err(faulty)?;
+        let caller = self.caller(question.caller)?;
+        let target = self.target(question.target)?;
         let Some(action) = self.actions.get(question.operation) else {
             // The list of operations and the schema are one; a caller must not profit if they ever are not.
             return Err(Denial::Unmentioned);
@@ -92,7 +92,7 @@ impl Vocabulary {
         Ok((request, entities))
     }
 
-    fn caller(&self, caller: &Caller) -> Result<Entity, impl std::error::Error + use<>> {
+    fn caller(&self, caller: &Caller) -> Result<Entity, Denial> {
         let mut attributes = vec![
             ("issuer", caller.issuer()),
             ("subject", caller.subject()),
@@ -119,9 +119,10 @@ impl Vocabulary {
             [],
             tags,
         )
+        .map_err(faulty)
     }
 
-    fn target(&self, target: &Target) -> Result<Entity, impl std::error::Error + use<>> {
+    fn target(&self, target: &Target) -> Result<Entity, Denial> {
         let attributes = [
             ("partition", target.partition.as_str()),
             ("account", &target.account),
@@ -133,6 +134,7 @@ impl Vocabulary {
             attributes.into_iter().map(pair).collect(),
             [].into(),
         )
+        .map_err(faulty)
     }
 }
 
@@ -167,7 +169,6 @@ fn record<const N: usize>(fields: [(&str, RestrictedExpression); N]) -> Result<R
 }
 
 /// A question that does not fit the schema: a defect of this file, and no reason to let anybody in.
-#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn faulty(error: impl std::error::Error + 'static) -> Denial {
     Denial::Faulty {
         errors: vec![("schema".into(), crate::failure::chain(&error))],

@@ -1,7 +1,7 @@
 //! The keys that an issuer publishes (RFC 7517), of which only those that can verify are kept.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, crypto};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -186,9 +186,8 @@ fn material(jwk: &Jwk) -> Result<(DecodingKey, Vec<Algorithm>), &'static str> {
             if !(2_048..=8_192).contains(&bits(&modulus)) {
                 return Err("its modulus has not 2048 to 8192 bits");
             }
-            use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
             let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
-            Ok((key, vec![RS256, RS384, RS512, PS256, PS384, PS512]))
+            Ok((key, AlgorithmFamily::Rsa.algorithms().to_vec()))
         }
         ("EC", Some(curve @ ("P-256" | "P-384"))) => {
             let (length, algorithm) = match curve {

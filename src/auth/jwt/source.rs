@@ -1,9 +1,7 @@
 //! Where keys are fetched from: an URL or a file.
 
 use std::{
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -25,16 +23,15 @@ use rustls::{
 };
 use thiserror::Error;
 
+use super::file::{FileError, MAX_FILE, read};
+
 /// Largest JWK set, in bytes: 64 RSA keys with their certificates take less.
 pub(super) const MAX_SET: usize = 256 * 1_024;
-
-/// Largest file of a bearer token or of certificates, in bytes.
-const MAX_FILE: usize = 1_024 * 1_024;
 
 /// Why keys could not be fetched.
 #[derive(Debug, Error)]
 pub(super) enum FetchError {
-    #[error("no answer: {0}")]
+    #[error("no answer")]
     Unreachable(#[source] hyper_util::client::legacy::Error),
     #[error("the answer is {0}, redirects are not followed")]
     Redirected(StatusCode),
@@ -50,25 +47,6 @@ pub(super) enum FetchError {
     Set(String),
     #[error(transparent)]
     File(#[from] FileError),
-}
-
-/// Why a file cannot be used.
-#[derive(Debug, Error)]
-pub enum FileError {
-    /// It cannot be read, or is too large.
-    #[error("cannot read `{}`", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Everybody on the machine could put what they like into it.
-    #[error("`{}` can be written by everybody; take that right away", path.display())]
-    Writable {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 /// A place that publishes a JWK set.
@@ -212,28 +190,6 @@ fn tls(roots: RootCertStore, provider: CryptoProvider) -> Result<ClientConfig, F
         source: io::Error::other(e),
     })?;
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Reads a file that decides who is let in.
-pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
-    let failed = |source| FileError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.mode() & 0o002 != 0 {
-        return Err(FileError::Writable {
-            path: path.to_owned(),
-        });
-    }
-    let mut content = Vec::new();
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(most).read_to_end(&mut content).map_err(failed)?;
-    if content.len() > limit {
-        let too_large = format!("it is larger than {limit} bytes");
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, too_large)));
-    }
-    Ok(content)
 }
 
 fn read_secret(path: &Path) -> Result<HeaderValue, FileError> {

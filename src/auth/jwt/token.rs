@@ -153,12 +153,9 @@ mod tests {
             good.replace('-', "+").replace('_', "/"),
             format!("{good}="),
             format!("{good}=="),
-            // The last digit has two bits to spare.
-            encoded(r#"{"alg":"ES256"}"#).replace("fQ", "fR"),
+            // The last digit has bits to spare.
+            encoded(r#"{"alg": "ES256"}"#).replace("fQ", "fR"),
         ] {
-            if header == good {
-                continue;
-            }
             let why = wrong(&format!("{header}.{}.c2ln", encoded("{}")));
             assert!(why.contains("header"), "{header}: {why}");
         }

@@ -93,7 +93,8 @@ impl StaticTokens {
     ) -> io::Result<()> {
         let tokens = Arc::clone(&self);
         let files = vec![self.path.clone()];
-        watch::files(files, poll_interval, shutdown, move || finality(&tokens.reload())).await
+        watch::files(files, poll_interval, shutdown, move || finality(&tokens.reload()))?.await;
+        Ok(())
     }
 }
 

@@ -22,18 +22,24 @@ use crate::{
         steady::Reading,
         store::{Change, StoreError, Swap, Version},
     },
-    layers::Window,
+    layers::{Admission, Window},
 };
 
 /// The ways to RAM. Answers are encoded.
 pub(super) struct Errands {
+    /// Asks whether a request of the intent may leave. May wait.
+    pub(super) admit: Admit,
     /// Executes the intent. Takes what the intent's claim decided.
     pub(super) execute: Execute,
     /// Looks for what an execution of the intent made.
     pub(super) find: Find,
 }
 
-type Execute = Box<dyn FnOnce(UpstreamToken, Window) -> BoxFuture<'static, Result<Bytes, Failure>> + Send>;
+type Admit = Box<dyn FnMut() -> BoxFuture<'static, Result<Admission, Failure>> + Send>;
+type Execute =
+    Box<dyn FnOnce(UpstreamToken, Window, Admission) -> BoxFuture<'static, Result<Bytes, Failure>> + Send>;
+/// The same for an execution that was admitted.
+type Claimed = Box<dyn FnOnce(UpstreamToken, Window) -> BoxFuture<'static, Result<Bytes, Failure>> + Send>;
 type Find = Box<dyn FnMut(UpstreamToken) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> + Send>;
 
 /// One intent that has to be settled.
@@ -78,7 +84,9 @@ impl Leader {
     /// Must not be dropped: run it in a task of its own. If it is, the record stays claimed until its lease is over.
     pub(super) async fn settle(self, mut errands: Errands) -> Settled {
         let mut pause = Pause::default();
+        let mut admitted = None;
         loop {
+            let mut is_looked_for = false;
             let reading = self.shared.clock.read();
             let (version, current) = match timeout_at(self.deadline, self.load()).await {
                 Ok(Ok(loaded)) => loaded,
@@ -105,19 +113,37 @@ impl Leader {
                     Decision::Mismatch => return Err(refusals::mismatch()),
                     Decision::Reconcile(run) => match self.look(run, reading, &mut errands.find).await? {
                         Looked::Found(run, reply) => return self.adopt(run, reply).await,
-                        Looked::Claimable(run, reading) => (run, reading),
+                        Looked::Claimable(run, reading) => {
+                            is_looked_for = true;
+                            (run, reading)
+                        }
                     },
                     Decision::Frozen => return Err(refusals::clock_jumped()),
                 };
             if self.shared.tracker.is_closed() {
                 return Err(refusals::shutting_down());
             }
+            // Before the claim: what may not leave in time leaves no record.
+            if admitted.is_none() {
+                let admission = (errands.admit)()
+                    .await
+                    .map_err(|refusal| not_now(&run, refusal))?;
+                let has_waited = matches!(&admission, Admission::Granted(permit) if permit.has_waited());
+                admitted = Some(admission);
+                // What was read before the wait is old. A look at RAM's list is not repeated for that: if the record has
+                // changed since, the claim is a conflict.
+                if has_waited && !is_looked_for {
+                    continue;
+                }
+            }
             let claimed = run.record(reading.now, &terms);
             crate::failpoint!("before-claim");
             match timeout_at(self.deadline, self.put(version, &claimed)).await {
                 Ok(Ok(Swap::Put(version))) => {
                     crate::failpoint!("claimed");
-                    return self.execute(run, version, reading, errands.execute).await;
+                    let admission = admitted.unwrap_or_default();
+                    let execute = Box::new(move |token, window| (errands.execute)(token, window, admission));
+                    return self.execute(run, version, reading, execute).await;
                 }
                 Ok(Ok(Swap::Conflict | Swap::Deleted)) => {}
                 Ok(Err(error)) => return Err(self.store_down(error)),
@@ -127,7 +153,7 @@ impl Leader {
     }
 
     /// Executes a claimed run and records its end.
-    async fn execute(self, run: Run, version: Version, claimed: Reading, execute: Execute) -> Settled {
+    async fn execute(self, run: Run, version: Version, claimed: Reading, execute: Claimed) -> Settled {
         let wall = run.window_end(&self.terms);
         let left = Duration::from_millis(wall.saturating_sub(claimed.now.wall));
         let window = Window {
@@ -345,6 +371,18 @@ impl Leader {
         );
         refusals::store_unavailable().source(Arc::new(error) as Arc<dyn Error + Send + Sync>)
     }
+}
+
+/// The refusal of a request that may not leave now: final, unless an earlier run of the intent may have been executed.
+fn not_now(run: &Run, refusal: Failure) -> Failure {
+    let is_open = run.is_open_after(&Ending::Failed {
+        may_have_executed: false,
+    });
+    if !is_open {
+        return refusal;
+    }
+    let advice = refusal.what_next();
+    refusals::open(refusal).advice(advice)
 }
 
 fn answer(result: Result<Bytes, Failure>, in_doubt: bool) -> Settled {

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod memory;
+mod paced;
 
 use std::{sync::Arc, time::Duration};
 

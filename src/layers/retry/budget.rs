@@ -3,8 +3,9 @@
 //! When most first attempts fail, retries would multiply the load that made them fail; an empty budget stops that and
 //! answers at once.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, atomic::AtomicU64};
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
 /// Size and refill of the budget.
@@ -33,6 +34,8 @@ impl Default for Settings {
 pub struct Budget {
     settings: Settings,
     stock: Mutex<Stock>,
+    /// Shows the stock.
+    left: Gauge<f64, AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -42,11 +45,13 @@ struct Stock {
 }
 
 impl Budget {
-    /// A full budget.
+    /// A full budget, whose stock `left` shows.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, left: Gauge<f64, AtomicU64>) -> Self {
+        left.set(settings.capacity);
         Self {
             settings,
+            left,
             stock: Mutex::new(Stock {
                 retries: settings.capacity,
                 as_of: Instant::now(),
@@ -65,6 +70,7 @@ impl Budget {
         if taken {
             stock.retries -= 1.0;
         }
+        self.left.set(stock.retries);
         taken
     }
 }
@@ -87,13 +93,18 @@ mod tests {
 
     use super::*;
 
+    fn budget(capacity: f64, per_call: f64, per_second: f64) -> Budget {
+        let settings = Settings {
+            capacity,
+            per_call,
+            per_second,
+        };
+        Budget::new(settings, Gauge::default())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_empty_budget_refuses_until_calls_or_time_fill_it() {
-        let budget = Budget::new(Settings {
-            capacity: 2.0,
-            per_call: 0.5,
-            per_second: 0.1,
-        });
+        let budget = budget(2.0, 0.5, 0.1);
         assert!(budget.withdraw() && budget.withdraw() && !budget.withdraw());
 
         budget.deposit();
@@ -107,11 +118,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_stock_never_exceeds_its_capacity() {
-        let budget = Budget::new(Settings {
-            capacity: 1.0,
-            per_call: 1.0,
-            per_second: 1.0,
-        });
+        let budget = budget(1.0, 1.0, 1.0);
         tokio::time::advance(Duration::from_secs(100)).await;
         budget.deposit();
 

@@ -1,0 +1,54 @@
+//! Files that decide who is let in: read whole, bounded, and not if everybody could have written them.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+/// Largest file other than a key set, in bytes.
+pub(super) const MAX_FILE: usize = 1_024 * 1_024;
+
+/// Why a file cannot be used.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// It cannot be read, or is too large.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Everybody on the machine could put what they like into it.
+    #[error("`{}` can be written by everybody; take that right away", path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Reads a file that decides who is let in.
+pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    let failed = |source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.mode() & 0o002 != 0 {
+        return Err(FileError::Writable {
+            path: path.to_owned(),
+        });
+    }
+    let mut content = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_end(&mut content).map_err(failed)?;
+    if content.len() > limit {
+        let too_large = format!("it is larger than {limit} bytes");
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, too_large)));
+    }
+    Ok(content)
+}
