@@ -28,6 +28,7 @@ def scene():
         # One attempt, so that a single fault reaches the client: here its own retries are looked at, not the service's.
         usual = {
             "RAM_FACADE_AUTH_TOKENS_FILE": str(tokens),
+            "RAM_FACADE_POLICY_ALLOW_ALL": "true",
             "RAM_FACADE_RETRY_MAX_ATTEMPTS": "1",
             # All calls of a suite are one caller's, and some come by the dozen.
             "RAM_FACADE_LIMITS_PER_SECOND": "1000",
