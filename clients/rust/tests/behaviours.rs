@@ -279,8 +279,10 @@ async fn deadline_exceeded() {
     let refusal = Refusal::from(status);
     assert!(
         matches!(refusal.code, Code::DeadlineExceeded | Code::Cancelled),
-        "{:?}",
-        refusal.code
+        "{:?} {}: {}",
+        refusal.code,
+        refusal.reason(),
+        refusal.message
     );
     assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(next_step(&refusal), "try again");
