@@ -288,7 +288,7 @@ async fn the_limits_are_advertised() {
     // Absent is the protocol's own value, which is ours.
     assert_eq!(value(4).unwrap_or(65_535), 65_536, "INITIAL_WINDOW_SIZE");
     assert_eq!(value(5).unwrap_or(16_384), 16_384, "MAX_FRAME_SIZE");
-    assert_eq!(value(6), Some(16_384), "MAX_HEADER_LIST_SIZE");
+    assert_eq!(value(6), Some(131_072), "MAX_HEADER_LIST_SIZE");
 }
 
 #[tokio::test]

@@ -370,6 +370,8 @@ impl Guarded {
         let facade = Facade::with(&[
             ("auth.tokens_file", common::path(&folder.path().join("tokens"))),
             ("policy.file", common::path(&policy)),
+            // Some of the tests send as fast as they can.
+            ("limits.per_second", "0"),
         ])
         .await;
         Self { facade, folder }

@@ -71,6 +71,8 @@ impl Fixture {
             ("tls.key_file", &key),
             ("tls.client_ca_file", &clients),
             ("tls.poll_interval_ms", "10"),
+            // Some of the tests send as fast as they can.
+            ("limits.per_second", "0"),
             ("auth.certificate.trust_domains", "prod.example"),
             ("auth.certificate.dns_names", "client.example.com"),
         ];
