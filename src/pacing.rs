@@ -162,7 +162,7 @@ impl<K: Clone + Eq + Hash> Pacing<K> {
         }
         let queued = self.wait_of(now, caller, asking);
         let refuse = |why| Answer::Refuse(Refusal { why, wait: queued });
-        let is_late = now + queued + self.latency.median() > deadline;
+        let is_late = now + queued + self.latency.median(now) > deadline;
         if is_late || (is_first && queued > self.settings.max_wait) {
             return refuse(Why::TooLate);
         }
@@ -200,7 +200,7 @@ impl<K: Clone + Eq + Hash> Pacing<K> {
         while !self.lanes.is_empty() && self.rate.has(now) {
             let Some(place) = self.lanes.pop() else { break };
             // Looked at once more: the rate may have fallen since it was let in.
-            if now + self.latency.median() > place.deadline {
+            if now + self.latency.median(now) > place.deadline {
                 let wait = self.rate.time_for(now, self.lanes.len() + 1);
                 let why = Why::TooLate;
                 verdicts.push((place.ticket, Verdict::Refuse(Refusal { why, wait })));
@@ -232,7 +232,7 @@ impl<K: Clone + Eq + Hash> Pacing<K> {
         self.failing.ended(now, end != End::Failed);
         match end {
             End::Accepted(latency) => {
-                self.latency.add(latency);
+                self.latency.add(now, latency);
                 // Callers who leave room teach nothing about RAM's limit.
                 let is_limited = waited || !self.lanes.is_empty();
                 self.rate.accepted(now, is_limited);
