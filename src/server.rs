@@ -5,8 +5,9 @@ pub mod connections;
 pub mod health;
 mod policies;
 pub mod tls;
+mod verifiers;
 
-use std::{borrow::Cow, io, net::SocketAddr, path::Path, sync::Arc};
+use std::{borrow::Cow, io, net::SocketAddr, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -25,16 +26,8 @@ use tower::ServiceBuilder;
 use crate::{
     api::Api,
     audit::{self, Audit},
-    auth::{
-        Authenticator,
-        anonymous::Anonymous,
-        certificate::Certificate,
-        jwt::{self, Jwt},
-        one_of::OneOf,
-        policy::{EveryCaller, Policy},
-        static_tokens::{self, LoadError, StaticTokens},
-    },
-    config::{self, Config, Policies},
+    auth::{jwt, static_tokens::LoadError},
+    config::{self, Config},
     failure::chain,
     idempotency::{
         redis::{OpenError as SharedOpenError, RedisStore},
@@ -66,7 +59,7 @@ use crate::{
     telemetry::metrics,
 };
 
-use connections::Drained;
+use self::{connections::Drained, verifiers::Verifiers};
 use tls::Tls;
 
 /// Largest request message, in bytes, compressed or not: a hundred ARNs, fifty tags and as many principals are a
@@ -163,10 +156,10 @@ impl Server {
         let sandbox = start_sandbox(&config).await?;
         let ram = connect(&config, sandbox.as_ref()).await?;
         let store = open_store(&config).await?;
-        let Authentication {
+        let Verifiers {
             authenticator,
             issuers,
-        } = authentication(&config.authentication, &stop)?;
+        } = verifiers::start(&config.authentication, &stop)?;
 
         let executions = TaskTracker::new();
         let idempotency =
@@ -175,7 +168,7 @@ impl Server {
         tokio::spawn(sweeper::run(store, idempotency.clock(), stopped));
         let draining = Draining::default();
         let health = HealthReporter::new();
-        let policy = policy(&config, &health, &stop).await?;
+        let policy = policies::start(&config, &health, &stop).await?;
         let retry = RetryLayer::new(config.retry);
         let pacer = Pacer::new(config.pace);
         let calls = trace::Metrics::new(pb::method_paths());
@@ -341,15 +334,6 @@ async fn start_sandbox(config: &Config) -> Result<Option<Sandbox>, StartError> {
 /// Looks at what the configuration points to, without changing any of it: every fault, as a sentence.
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
-    let config::Authentication {
-        tokens_file,
-        issuers_file,
-        certificate: _,
-    } = &config.authentication;
-    let tokens = tokens_file
-        .as_ref()
-        .and_then(|path| StaticTokens::load(path).err());
-    let issuers = issuers_file.as_ref().and_then(|path| Jwt::load(path).err());
     let store = match &config.store {
         config::Store::Redis(settings) => RedisStore::check(settings).err().map(|e| chain(&e)),
         config::Store::Memory | config::Store::File(_) => None,
@@ -358,19 +342,13 @@ pub fn check(config: &Config) -> Vec<String> {
         .store_key_file
         .as_deref()
         .and_then(|path| Keys::load(path).err());
-    let policies = match &config.policies {
-        Policies::Cedar(path) => policies::check(path).err(),
-        Policies::AllowAll => None,
-    };
     let tls = config.tls.clone().and_then(|settings| Tls::load(settings).err());
-    let tokens = tokens.map(|e| chain(&e));
-    tokens
+    verifiers::check(&config.authentication)
         .into_iter()
-        .chain(issuers.map(|e| chain(&e)))
         .chain(tls.map(|e| chain(&e)))
         .chain(store)
         .chain(keys.map(|e| chain(&e)))
-        .chain(policies)
+        .chain(policies::check(&config.policies).err())
         .collect()
 }
 
@@ -409,74 +387,6 @@ fn watch(tls: &Arc<Tls>, stop: &CancellationToken) {
         Ok(watching) => drop(tokio::spawn(watching)),
         Err(error) => tracing::error!(%error, "the files of TLS are not watched: changes need a restart"),
     }
-}
-
-/// Who finds out who calls, and what of it has to get ready first.
-struct Authentication {
-    authenticator: Arc<dyn Authenticator>,
-    issuers: Option<Arc<Jwt>>,
-}
-
-fn authentication(
-    how: &config::Authentication,
-    stop: &CancellationToken,
-) -> Result<Authentication, StartError> {
-    if how.is_off() {
-        tracing::warn!("no authentication: every process on this machine may call as `none/anonymous`");
-        return Ok(Authentication {
-            authenticator: Arc::new(Anonymous::default()),
-            issuers: None,
-        });
-    }
-    let mut verifiers = OneOf::default();
-    if let Some(path) = &how.tokens_file {
-        verifiers.tokens = Some(static_tokens(path, stop)?);
-    }
-    let mut issuers = None;
-    if let Some(path) = &how.issuers_file {
-        let jwt = Arc::new(Jwt::load(path)?);
-        jwt.keep_current(stop);
-        verifiers.jwt = Some(Arc::clone(&jwt) as Arc<dyn Authenticator>);
-        issuers = Some(jwt);
-    }
-    if let Some(settings) = &how.certificate {
-        verifiers.certificate = Some(Arc::new(Certificate::new(settings.clone())));
-    }
-    Ok(Authentication {
-        authenticator: Arc::new(verifiers),
-        issuers,
-    })
-}
-
-fn static_tokens(path: &Path, stop: &CancellationToken) -> Result<Arc<dyn Authenticator>, StartError> {
-    let settings = static_tokens::Settings::new(path);
-    let tokens = Arc::new(StaticTokens::load(settings.path)?);
-    let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
-    tokio::spawn(async move {
-        if let Err(error) = watching.await {
-            tracing::error!(%error, "the token file is not watched: changes need a restart");
-        }
-    });
-    Ok(tokens)
-}
-
-async fn policy(
-    config: &Config,
-    health: &HealthReporter,
-    stop: &CancellationToken,
-) -> Result<Arc<dyn Policy>, StartError> {
-    let path = match &config.policies {
-        Policies::Cedar(path) => path,
-        Policies::AllowAll => {
-            if !config.authentication.is_off() {
-                tracing::warn!(
-                    "no policy: every authenticated caller may do everything that the credentials may"
-                );
-            }
-            return Ok(Arc::new(EveryCaller));
-        }
-    };
-    policies::start(path, health, stop).await
 }
 
 /// The services that this server has: the contract's, health, and reflection in both versions that clients ask for.

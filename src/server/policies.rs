@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use super::StartError;
-use crate::auth::policy::Policy;
+use crate::{
+    auth::policy::{EveryCaller, Policy},
+    config::{Config, Policies},
+};
 
 #[cfg(feature = "cedar")]
 use crate::{
@@ -24,9 +27,36 @@ const HEALTH: &str = "ram-facade.policy";
 #[cfg(feature = "cedar")]
 const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// What decides about calls, kept current until `stop` is cancelled.
+pub(super) async fn start(
+    config: &Config,
+    health: &HealthReporter,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Policy>, StartError> {
+    match &config.policies {
+        Policies::Cedar(path) => start_cedar(path, health, stop).await,
+        Policies::AllowAll => {
+            if !config.authentication.is_off() {
+                tracing::warn!(
+                    "no policy: every authenticated caller may do everything that the credentials may"
+                );
+            }
+            Ok(Arc::new(EveryCaller))
+        }
+    }
+}
+
+/// Says what is wrong with the policies.
+pub(super) fn check(policies: &Policies) -> Result<(), String> {
+    match policies {
+        Policies::Cedar(path) => check_cedar(path),
+        Policies::AllowAll => Ok(()),
+    }
+}
+
 /// Loads the policies at `path` and keeps them current until `stop` is cancelled.
 #[cfg(feature = "cedar")]
-pub(super) async fn start(
+async fn start_cedar(
     path: &Path,
     health: &HealthReporter,
     stop: &CancellationToken,
@@ -51,9 +81,8 @@ pub(super) async fn start(
     Ok(cedar)
 }
 
-/// Says what is wrong with the policies at `path`.
 #[cfg(feature = "cedar")]
-pub(super) fn check(path: &Path) -> Result<(), String> {
+fn check_cedar(path: &Path) -> Result<(), String> {
     load(path).map(drop).map_err(|e| chain(&e))
 }
 
@@ -68,7 +97,7 @@ const NOT_BUILT: &str = "this build has no policies (feature `cedar`)";
 /// The configuration refuses policies in a build without them; so does this.
 #[cfg(not(feature = "cedar"))]
 #[expect(clippy::unused_async, reason = "the form of the other build")]
-pub(super) async fn start(
+async fn start_cedar(
     _: &Path,
     _: &HealthReporter,
     _: &CancellationToken,
@@ -77,6 +106,6 @@ pub(super) async fn start(
 }
 
 #[cfg(not(feature = "cedar"))]
-pub(super) fn check(_: &Path) -> Result<(), String> {
+fn check_cedar(_: &Path) -> Result<(), String> {
     Err(NOT_BUILT.to_owned())
 }
