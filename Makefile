@@ -5,7 +5,7 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-kill test-clock test-clients test-k6 clients model check fmt bench \
+.PHONY: help run test test-rust test-redis test-kill test-clock test-clients test-k6 clients model check fuzz fmt bench \
 	bench-allocations bench-goodput clean
 
 help: ## prints this list
@@ -59,6 +59,14 @@ check: ## checks format, lints, documentation, the contract and the dependencies
 	python3 -m unittest discover tests/contract
 	$(DENY) --locked check --hide-inclusion-graph licenses bans sources
 	scripts/advisories.sh
+
+# Nightly's flags on the stable compiler: the sanitizer tells the fuzzer what an input reached.
+fuzz: ## feeds the parsers and the door for FUZZ_SECONDS (60) each; needs a C++ compiler
+	scripts/tools.sh cargo-fuzz
+	cd fuzz && for target in rules files records tokens requests; do \
+		RUSTC_BOOTSTRAP=1 ../.tools/bin/cargo-fuzz fuzz run --fuzz-dir . $$target -- \
+			-max_total_time=$${FUZZ_SECONDS:-60} -max_len=16384 -timeout=20 || exit 1; \
+	done
 
 fmt: ## formats the code
 	cargo fmt --all

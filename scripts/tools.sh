@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that `make check` and `make test` run, into .tools/ of this checkout and nowhere else.
 #
-#   scripts/tools.sh [buf] [cargo-deny] [clients] [faketime] [ghz] [grpcurl] [k6] [python] [redis]
+#   scripts/tools.sh [buf] [cargo-deny] [cargo-fuzz] [clients] [faketime] [ghz] [grpcurl] [k6] [python] [redis]
 #
-# Without arguments: all of them but k6, which takes minutes.
+# Without arguments: all of them but k6 and cargo-fuzz, which no test needs.
 #
 # Running it again is cheap: a tool that is there in the pinned version is left alone. Only a missing base command
 # (python3, npm, javac, mvn, redis-server, openssl, libfaketime) is fetched from the system's packages, and only as root or
@@ -14,6 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 BUF=1.75.0
 CARGO_DENY=0.20.2
+CARGO_FUZZ=0.13.2
 GHZ=0.93.0
 GRPCURL=1.9.3
 K6=1.8.1
@@ -157,10 +158,18 @@ cargo-deny() {
     stamp cargo-deny "$CARGO_DENY"
 }
 
+cargo-fuzz() {
+    command -v c++ >/dev/null || system g++
+    installed cargo-fuzz "$CARGO_FUZZ" "$TOOLS/bin/cargo-fuzz" && return
+    say "installing cargo-fuzz $CARGO_FUZZ"
+    cargo install --quiet --locked --force --debug --root "$TOOLS" --version "$CARGO_FUZZ" cargo-fuzz
+    stamp cargo-fuzz "$CARGO_FUZZ"
+}
+
 [[ $# -gt 0 ]] || set -- buf cargo-deny clients faketime ghz grpcurl python redis
 for tool in "$@"; do
     case $tool in
-    buf | cargo-deny | clients | faketime | ghz | grpcurl | k6 | python | redis) "$tool" ;;
+    buf | cargo-deny | cargo-fuzz | clients | faketime | ghz | grpcurl | k6 | python | redis) "$tool" ;;
     *) die "no such tool: $tool" ;;
     esac
 done

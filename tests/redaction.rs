@@ -1,5 +1,5 @@
-//! Secrets that go in by every door, and a search through everything that comes out: logs at every level, panics,
-//! statuses, the store's name of a record.
+//! Secrets that go in by every door, and a search through everything that comes out: the log at every level, the audit
+//! log, metrics and statuses.
 
 #![allow(
     clippy::expect_used,
@@ -14,9 +14,9 @@ mod common;
 
 use std::{
     fs::{self, File},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     time::Duration,
 };
@@ -29,9 +29,12 @@ use common::{Client, command, connect, path, put_faults, request, send_signal, u
 
 /// One secret for each door. All of them hold `canary`, and nothing else does.
 const TOKEN: &str = "canary-bearer-token-0123456789abcdef";
+const DENIED_TOKEN: &str = "canary-token-of-somebody-denied";
 const WRONG_TOKEN: &str = "canary-wrong-bearer-token";
 const COOKIE: &str = "session=canary-cookie";
 const CLIENT_TOKEN: &str = "canary-client-token";
+/// Two parts of a JWT that are no secret, and its signature, which makes it one.
+const JWT: &str = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIn0.canary-signature";
 /// No secret: CloudTrail and every signature show it.
 const ACCESS_KEY: &str = "AKIDEXAMPLE";
 const SECRET_KEY: &str = "canary-secret-access-key";
@@ -40,7 +43,9 @@ const SESSION_TOKEN: &str = "canary-session-token";
 struct Facade {
     child: Child,
     address: SocketAddr,
-    output: std::path::PathBuf,
+    output: PathBuf,
+    audit: PathBuf,
+    metrics: SocketAddr,
 }
 
 impl Facade {
@@ -49,6 +54,33 @@ impl Facade {
         let hash: String = Sha256::digest(TOKEN).iter().map(|b| format!("{b:02x}")).collect();
         fs::write(&tokens, format!("{hash} tester\n")).unwrap();
         fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
+        // One caller who may share, and one who may not.
+        let denied: String = Sha256::digest(DENIED_TOKEN)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        fs::write(&tokens, format!("{hash} tester\n{denied} nobody\n")).unwrap();
+        let policy = directory.join("policy.cedar");
+        fs::write(
+            &policy,
+            "@id(\"testers\")\npermit (principal, action, resource) when { principal.subject == \"tester\" };",
+        )
+        .unwrap();
+        let (jwks, issuers) = (directory.join("jwks"), directory.join("issuers.toml"));
+        fs::write(
+            &jwks,
+            common::issuer::jwks(&[&common::issuer::SigningKey::p256("k")]),
+        )
+        .unwrap();
+        let issuer = format!(
+            "[[issuer]]\nissuer = \"https://issuer.example\"\naudiences = [\"ram-facade\"]\nalgorithms = [\"ES256\"]\n\
+             jwks_file = \"{}\"\n",
+            jwks.display()
+        );
+        fs::write(&issuers, issuer).unwrap();
+        let audit = directory.join("audit.jsonl");
+        // Free a moment ago; the program does not say which one it took.
+        let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let output = directory.join("output");
         let file = File::create(&output).unwrap();
         let store = directory.join("records.sqlite");
@@ -71,7 +103,10 @@ impl Facade {
                 ("RAM_FACADE_LOG_FILTER", filter),
                 ("RAM_FACADE_LOG_FORMAT", "json"),
                 ("RAM_FACADE_RETRY_BACKOFF_MS", "1"),
-                ("RAM_FACADE_POLICY_ALLOW_ALL", "true"),
+                ("RAM_FACADE_POLICY_FILE", path(&policy)),
+                ("RAM_FACADE_AUTH_ISSUERS_FILE", path(&issuers)),
+                ("RAM_FACADE_AUDIT_FILE", path(&audit)),
+                ("RAM_FACADE_METRICS_LISTEN", &metrics.to_string()),
                 ("RUST_BACKTRACE", "1"),
             ],
         )
@@ -90,6 +125,8 @@ impl Facade {
             child,
             address,
             output,
+            audit,
+            metrics,
         }
     }
 
@@ -156,6 +193,16 @@ async fn session(address: SocketAddr, sandbox: &str) -> Vec<Status> {
         call(&client, &[&wrong], named("first")).await,
         Code::Unauthenticated,
     );
+    let jwt = format!("Bearer {JWT}");
+    note(
+        call(&client, &[&jwt], named("first")).await,
+        Code::Unauthenticated,
+    );
+    let denied = format!("Bearer {DENIED_TOKEN}");
+    note(
+        call(&client, &[&denied], named("first")).await,
+        Code::PermissionDenied,
+    );
     note(
         call(&client, &["Basic canary-basic"], named("first")).await,
         Code::Unauthenticated,
@@ -195,7 +242,7 @@ async fn session(address: SocketAddr, sandbox: &str) -> Vec<Status> {
 }
 
 #[tokio::test]
-async fn no_secret_that_goes_in_comes_out_of_logs_or_errors() {
+async fn no_secret_that_goes_in_comes_out() {
     for filter in ["info", "debug", "trace"] {
         let sandbox = common::Process::start(&["sandbox", "--listen", "127.0.0.1:0"], &[]);
         let url = sandbox.sandbox_url();
@@ -203,7 +250,15 @@ async fn no_secret_that_goes_in_comes_out_of_logs_or_errors() {
         let facade = Facade::start(directory.path(), &url, filter).await;
 
         let statuses = session(facade.address, &url).await;
+        let metrics = common::http(&format!("http://{}", facade.metrics), "GET", "/metrics", "").await;
+        let audit_file = facade.audit.clone();
         let output = facade.stop().await;
+        let audit = fs::read_to_string(audit_file).unwrap();
+
+        assert!(metrics.contains("rpc_server_call_duration_seconds"), "{metrics}");
+        assert!(audit.contains("\"testers\""), "{audit}");
+        assert_eq!(canaries(&metrics), Vec::<String>::new(), "in the metrics");
+        assert_eq!(canaries(&audit), Vec::<String>::new(), "in the audit log");
 
         assert!(output.contains("rpc ended"), "the log is there to be searched");
         assert_eq!(
