@@ -71,7 +71,7 @@ fn main() {
 }
 
 async fn call(address: &str, number: u64) {
-    let clients = load::connect(address).await;
+    let clients = load::connect(address, None).await;
     let client = clients.first().unwrap();
     let call = async |_| drop(load::create(client.clone(), load::request("replay")).await);
     let (_, per_second) = load::each(number, 8, call).await;
@@ -117,7 +117,7 @@ async fn serve(filter: &str) {
 /// Allocations of one call, and their bytes.
 async fn count(mut process: Process) -> (f64, f64, CreateResourceShareResponse) {
     let address = process.line("listening on ");
-    let client = load::connect(&address).await.swap_remove(0);
+    let client = load::connect(&address, None).await.swap_remove(0);
     let answer = load::create(client.clone(), load::request("replay")).await;
     let calls = async |number| {
         for _ in 0..number {

@@ -41,7 +41,7 @@ impl Side {
             store,
         ];
         let mut process = Process::facade(&arguments);
-        let clients = load::connect(&process.line("listening on ")).await;
+        let clients = load::connect(&process.line("listening on "), None).await;
         Self {
             name,
             clients,

@@ -10,20 +10,40 @@ use ram_facade::pb::v1::{
     CreateResourceShareRequest, CreateResourceShareResponse, Tag,
     resource_share_service_client::ResourceShareServiceClient,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
 
-pub(crate) type Client = ResourceShareServiceClient<Channel>;
+pub(crate) type Client = ResourceShareServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// Sends a bearer token with every call, if there is one.
+#[derive(Clone)]
+pub(crate) struct Bearer(Option<AsciiMetadataValue>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// Connections of one client: a few, as a load balancer has them.
 const CONNECTIONS: usize = 4;
 /// Calls in flight over all of them.
 pub(crate) const IN_FLIGHT: usize = 64;
 
-pub(crate) async fn connect(address: &str) -> Vec<Client> {
+pub(crate) async fn connect(address: &str, token: Option<&str>) -> Vec<Client> {
+    let bearer = Bearer(token.map(|token| format!("Bearer {token}").parse().unwrap()));
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let channels = (0..CONNECTIONS).map(|_| endpoint.connect());
     let channels = futures_util::future::try_join_all(channels).await.unwrap();
-    channels.into_iter().map(Client::new).collect()
+    let client = |channel| Client::new(InterceptedService::new(channel, bearer.clone()));
+    channels.into_iter().map(client).collect()
 }
 
 /// A request of ordinary size: two resources, two principals, two tags.

@@ -15,8 +15,17 @@
     reason = "a benchmark stops at the first surprise, prints, and reads the environment and the clock"
 )]
 
+mod access;
 mod create;
 mod echo;
+#[allow(
+    dead_code,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "the tests' own issuer, of which this uses a part"
+)]
+#[path = "../../tests/common/issuer.rs"]
+mod issuer;
 mod load;
 #[allow(dead_code, reason = "the other benchmark asks its children by lines")]
 mod process;
@@ -71,6 +80,8 @@ async fn run(sizes: &Sizes) {
     let mut page = report::Page::begin(sizes);
     eprintln!("replay against echo ...");
     replay::measure(sizes, &mut page).await;
+    eprintln!("replay by a known caller against replay by anybody ...");
+    access::measure(sizes, &mut page).await;
     eprintln!("create with a file against create in memory ...");
     create::measure(sizes, &mut page).await;
     eprintln!("records ...");

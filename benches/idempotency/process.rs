@@ -44,6 +44,9 @@ impl Process {
                 // What idempotency costs shows only where the rate of RAM is no limit.
                 ("RAM_FACADE_PACE_INITIAL_RATE", "10000"),
                 ("RAM_FACADE_PACE_MAX_RATE", "10000"),
+                // And where one caller may ask for all of it.
+                ("RAM_FACADE_LIMITS_PER_SECOND", "0"),
+                ("RAM_FACADE_LIMITS_IN_FLIGHT", "0"),
             ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -10,25 +10,30 @@ use crate::{
 };
 
 /// One side of the comparison.
-struct Side {
+pub(crate) struct Side {
     process: Process,
     clients: Vec<load::Client>,
-    per_second: Vec<f64>,
-    cpu_us: Vec<f64>,
+    pub(crate) per_second: Vec<f64>,
+    pub(crate) cpu_us: Vec<f64>,
 }
 
 impl Side {
-    async fn on(mut process: Process) -> Self {
+    async fn on(process: Process) -> Self {
+        Self::known_by(process, None).await
+    }
+
+    /// Calls with this bearer token.
+    pub(crate) async fn known_by(mut process: Process, token: Option<&str>) -> Self {
         let address = process.line("listening on ");
         Self {
-            clients: load::connect(&address).await,
+            clients: load::connect(&address, token).await,
             process,
             per_second: Vec::new(),
             cpu_us: Vec::new(),
         }
     }
 
-    async fn turn(&mut self, sizes: &Sizes) {
+    pub(crate) async fn turn(&mut self, sizes: &Sizes) {
         let before = self.process.cpu_ms();
         let per_second = load::for_a_turn(&self.clients, sizes.turn).await;
         let spent = self.process.cpu_ms() - before;
@@ -38,7 +43,7 @@ impl Side {
     }
 }
 
-const SERVE: [&str; 6] = [
+pub(crate) const SERVE: [&str; 6] = [
     "serve",
     "--sandbox",
     "--listen",
@@ -48,7 +53,7 @@ const SERVE: [&str; 6] = [
 ];
 
 /// Executes what will be replayed, and returns the answer.
-async fn prepare(side: &Side) -> CreateResourceShareResponse {
+pub(crate) async fn prepare(side: &Side) -> CreateResourceShareResponse {
     let mut answer = CreateResourceShareResponse::default();
     for caller in 0..IN_FLIGHT {
         let client = side.clients.first().unwrap().clone();
