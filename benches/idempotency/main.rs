@@ -21,6 +21,7 @@ mod echo;
 #[allow(
     dead_code,
     clippy::expect_used,
+    clippy::indexing_slicing,
     unreachable_pub,
     reason = "the tests' own issuer, of which this uses a part"
 )]
