@@ -136,26 +136,33 @@ enum OperateCommand {
 
 #[derive(Debug, Args)]
 struct StoreFile {
-    /// The store: a SQLite file that no server has open.
-    #[arg(long, value_name = "FILE")]
-    store: PathBuf,
+    /// The store: a SQLite file that no server has open, or the URL of the server that replicas share.
+    #[arg(long, value_name = "FILE|URL")]
+    store: Option<String>,
     /// The file of the store's keys, if its records are sealed.
     #[arg(long, value_name = "FILE")]
     store_key_file: Option<PathBuf>,
-    /// The server's configuration file (TOML); also RAM_FACADE_CONFIG. It says how long records count.
+    /// The server's configuration file (TOML); also RAM_FACADE_CONFIG. It says how long records count, and, unless
+    /// told here, where they are.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 impl StoreFile {
-    fn open(&self) -> Result<Records, End> {
-        let sources = Sources::with_environment(BTreeMap::new(), config_file(self.config.as_ref())?);
-        let settings = config::idempotency(sources).map_err(End::faults)?;
-        Ok(Records::open(
-            &self.store,
-            self.store_key_file.as_deref(),
-            settings,
-        )?)
+    async fn open(self) -> Result<Records, End> {
+        let flags = self.store.map(|store| ("store", store)).into_iter().collect();
+        let sources = Sources::with_environment(flags, config_file(self.config.as_ref())?);
+        let (store, settings) = config::records(sources).map_err(End::faults)?;
+        let key_file = self.store_key_file.as_deref();
+        match store {
+            Some(config::Store::File(path)) => Ok(Records::in_file(&path, key_file, settings)?),
+            Some(config::Store::Redis(server)) => {
+                Ok(Box::pin(Records::on_server(&server, key_file, settings)).await?)
+            }
+            Some(config::Store::Memory) | None => Err(End::Usage(vec![
+                "say which records are meant: --store FILE, or --store redis://host:port".to_owned(),
+            ])),
+        }
     }
 }
 
@@ -455,11 +462,11 @@ async fn operate(command: OperateCommand) -> Result<(), End> {
                 StateFlag::Unknown => State::Unknown,
                 StateFlag::Succeeded => State::Succeeded,
             });
-            let lines = file.open()?.list(state, limit).await?;
+            let lines = file.open().await?.list(state, limit).await?;
             lines.iter().for_each(|line| say(line));
         }
         OperateCommand::Show { file, which } => {
-            let lines = file.open()?.show(&which.into_name()).await?;
+            let lines = file.open().await?.show(&which.into_name()).await?;
             lines.iter().for_each(|line| say(line));
         }
         OperateCommand::Resolve {
@@ -470,7 +477,7 @@ async fn operate(command: OperateCommand) -> Result<(), End> {
             yes,
         } => {
             let name = which.into_name();
-            let records = file.open()?;
+            let records = file.open().await?;
             if !yes {
                 records.show(&name).await?.iter().for_each(|line| say(line));
                 return Err(End::Usage(vec![

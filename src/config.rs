@@ -181,19 +181,19 @@ impl Config {
     }
 }
 
-/// Reads what an operator's command needs to know of the configuration that `serve` uses: how long records count. Says
-/// nothing about keys that only a server needs.
+/// Reads what an operator's command needs to know of the configuration that `serve` uses: which store, and how long its
+/// records count. Says nothing about keys that only a server needs.
 ///
 /// # Errors
-/// Every fault in a key of `idempotency`.
-pub fn idempotency(sources: Sources) -> Result<idempotency::Settings, Vec<Fault>> {
+/// Every fault in a key of the store or of `idempotency`.
+pub fn records(sources: Sources) -> Result<(Option<Store>, idempotency::Settings), Vec<Fault>> {
     let mut reader = Reader::new(sources.flags, sources.variables, sources.file.as_deref());
+    let store = store::read(&mut reader);
     let settings = keys::idempotency(&mut reader);
     let faults = reader.into_faults();
-    if faults.is_empty() {
-        Ok(settings)
-    } else {
-        Err(faults)
+    match store {
+        Ok(store) if faults.is_empty() => Ok((store, settings)),
+        _ => Err(faults),
     }
 }
 

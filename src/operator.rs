@@ -1,7 +1,8 @@
-//! What an operator does with the records of a stopped server: lists them, looks at one, settles one by hand.
+//! What an operator does with records: lists them, looks at one, settles one by hand.
 //!
-//! Works on a SQLite file, whose lock keeps it apart from a running server. A store that is shared would need its own
-//! listing; what is done with a record stays the same.
+//! Works on a SQLite file, whose lock keeps it apart from a running server, and on the server that replicas share, while
+//! they run: a record that changes meanwhile is left alone. What a replica has in memory are successes, which are not
+//! settled by hand.
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -15,9 +16,10 @@ use crate::{
     idempotency::{
         Key, Scope, UpstreamToken,
         record::{self, Claim, Ending, Finish, Now, Record, Run},
+        redis::{OpenError as ServerError, RedisStore, Settings as RedisSettings},
         seal::{Keys, KeysError, Sealed},
-        sqlite::{Entry, OpenError, SqliteStore},
-        store::{Change, Store, StoreError, Swap, Version},
+        sqlite::{OpenError, SqliteStore},
+        store::{Change, Scan, Store, StoreError, Swap, Version},
     },
     layers::idempotency::Settings,
     pb::v1::{CreateResourceShareResponse, ResourceShare},
@@ -36,6 +38,9 @@ pub enum Refused {
     /// The file cannot be opened.
     #[error("{0}{hint}", hint = if matches!(.0, OpenError::InUse { .. }) { "; stop the server first" } else { "" })]
     Open(#[from] OpenError),
+    /// The server cannot be used.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// The file of keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -68,7 +73,7 @@ pub enum Refused {
 /// What a record says, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Claimed; its writer is gone, since the server is stopped.
+    /// Claimed; with a file, its writer is gone, since the server is stopped.
     InFlight,
     /// Sent, and nobody knows what became of it.
     Unknown,
@@ -149,10 +154,10 @@ pub enum Verdict {
     Forget,
 }
 
-/// The records of a stopped server.
+/// The records of a store.
 pub struct Records {
     /// For the names.
-    file: Arc<SqliteStore>,
+    names: Arc<dyn Scan>,
     /// For the records, which may be sealed.
     store: Arc<dyn Store>,
     settings: Settings,
@@ -164,21 +169,41 @@ impl Records {
     ///
     /// # Errors
     /// [`Refused::Missing`], [`Refused::Keys`] or [`Refused::Open`].
-    pub fn open(path: &Path, key_file: Option<&Path>, settings: Settings) -> Result<Self, Refused> {
+    pub fn in_file(path: &Path, key_file: Option<&Path>, settings: Settings) -> Result<Self, Refused> {
         if !path.exists() {
             return Err(Refused::Missing(path.display().to_string()));
         }
         let keys = key_file.map(Keys::load).transpose()?;
-        let file = Arc::new(SqliteStore::open(path)?);
+        Ok(Self::of(SqliteStore::open(path)?, keys, settings))
+    }
+
+    /// The same on the server that replicas share.
+    ///
+    /// # Errors
+    /// [`Refused::Keys`] or [`Refused::Server`].
+    ///
+    /// # Cancellation
+    /// Nothing is left behind but a key that the server removes within a second.
+    pub async fn on_server(
+        server: &RedisSettings,
+        key_file: Option<&Path>,
+        settings: Settings,
+    ) -> Result<Self, Refused> {
+        let keys = key_file.map(Keys::load).transpose()?;
+        Ok(Self::of(RedisStore::open(server).await?, keys, settings))
+    }
+
+    fn of(names: impl Scan, keys: Option<Keys>, settings: Settings) -> Self {
+        let names = Arc::new(names);
         let store: Arc<dyn Store> = match keys {
-            Some(keys) => Arc::new(Sealed::new(Arc::clone(&file) as Arc<dyn Store>, keys)),
-            None => Arc::clone(&file) as Arc<dyn Store>,
+            Some(keys) => Arc::new(Sealed::new(Arc::clone(&names) as Arc<dyn Store>, keys)),
+            None => Arc::clone(&names) as Arc<dyn Store>,
         };
-        Ok(Self {
-            file,
+        Self {
+            names,
             store,
             settings,
-        })
+        }
     }
 
     /// Lists at most `limit` records in the given state, or in any, a line for each.
@@ -186,28 +211,33 @@ impl Records {
     /// # Errors
     /// [`Refused::Store`].
     pub async fn list(&self, state: Option<State>, limit: usize) -> Result<Vec<String>, Refused> {
-        let now = clock::wall_now();
+        let (now, terms) = (clock::wall_now(), self.settings.terms());
         let mut lines = Vec::new();
         let mut behind = Vec::new();
         loop {
-            let page = self.file.scan(&behind, PAGE).await?;
+            let page = self.names.scan(behind, PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(lines);
             };
-            behind = last.key.as_bytes().to_vec();
-            for entry in &page {
+            behind = last.as_bytes().to_vec();
+            for key in page {
                 // A damaged record is listed too: it is one that an operator has to know of.
-                let record = self.read(entry.key).await.map(|(_, record)| record);
+                let record = match self.read(key).await {
+                    Ok((_, record)) => Ok(record),
+                    // It ended while this went on.
+                    Err(Refused::Changed(_)) => continue,
+                    Err(error) => Err(error),
+                };
                 let matches = state.is_none_or(|state| record.as_ref().is_ok_and(|r| State::of(r) == state));
                 if matches && lines.len() < limit {
                     lines.push(match record {
-                        Ok(record) => line(entry.key, &record, entry.expires, now),
-                        Err(error) => format!("{}  {error}", entry.key),
+                        Ok(record) => line(key, &record, record.expires(&terms), now),
+                        Err(error) => format!("{key}  {error}"),
                     });
                 }
-            }
-            if lines.len() >= limit {
-                return Ok(lines);
+                if lines.len() >= limit {
+                    return Ok(lines);
+                }
             }
         }
     }
@@ -217,11 +247,11 @@ impl Records {
     /// # Errors
     /// [`Refused`] if it cannot be found or read.
     pub async fn show(&self, name: &Name) -> Result<Vec<String>, Refused> {
-        let entry = self.find(name).await?;
-        let (_, record) = self.read(entry.key).await?;
+        let key = self.find(name).await?;
+        let (_, record) = self.read(key).await?;
         let terms = self.settings.terms();
         let mut lines = vec![
-            format!("record     {}", entry.key),
+            format!("record     {}", key),
             format!("state      {}", State::of(&record)),
         ];
         match &record {
@@ -253,9 +283,9 @@ impl Records {
             }
         }
         // It stands on the share as a tag, for everybody who may list shares.
-        let upstream = UpstreamToken::derive(&entry.key);
+        let upstream = UpstreamToken::derive(&key);
         lines.push(format!("tag value  {}", upstream.as_str()));
-        lines.push(format!("expires    {}", time(entry.expires)));
+        lines.push(format!("expires    {}", time(record.expires(&terms))));
         Ok(lines)
     }
 
@@ -264,37 +294,34 @@ impl Records {
     /// # Errors
     /// [`Refused`]; nothing is changed then.
     pub async fn resolve(&self, name: &Name, verdict: &Verdict) -> Result<String, Refused> {
-        let entry = self.find(name).await?;
-        let (version, record) = self.read(entry.key).await?;
+        let key = self.find(name).await?;
+        let (version, record) = self.read(key).await?;
         let (change, said) = match verdict {
-            _ if State::of(&record) == State::Succeeded => return Err(Refused::Settled(entry.key)),
+            _ if State::of(&record) == State::Succeeded => return Err(Refused::Settled(key)),
             Verdict::Succeeded { arn } => (
-                self.succeeded(&entry, &record, arn)?,
-                format!("record {} succeeded with {arn}", entry.key),
+                self.succeeded(key, &record, arn)?,
+                format!("record {} succeeded with {arn}", key),
             ),
             Verdict::Forget => (
                 Change::Delete,
                 format!(
                     "record {} is forgotten; the next request under its token executes",
-                    entry.key
+                    key
                 ),
             ),
         };
-        let swap = self
-            .store
-            .compare_and_swap(entry.key, Some(version), change)
-            .await?;
+        let swap = self.store.compare_and_swap(key, Some(version), change).await?;
         match swap {
             Swap::Put(_) | Swap::Deleted => {
-                tracing::warn!(key = %entry.key, was = %State::of(&record), ?verdict, "settled by hand");
+                tracing::warn!(key = %key, was = %State::of(&record), ?verdict, "settled by hand");
                 Ok(said)
             }
-            Swap::Conflict => Err(Refused::Changed(entry.key)),
+            Swap::Conflict => Err(Refused::Changed(key)),
         }
     }
 
     /// The end of a run that is known to have made `arn`: the machine decides what it makes of the record.
-    fn succeeded(&self, entry: &Entry, record: &Record, arn: &str) -> Result<Change, Refused> {
+    fn succeeded(&self, key: Key, record: &Record, arn: &str) -> Result<Change, Refused> {
         let parsed = rules::Arn::parse(arn)
             .ok()
             .filter(|parsed| parsed.service == "ram" && parsed.resource.starts_with("resource-share/"))
@@ -325,7 +352,7 @@ impl Records {
                 record: settled.encode(),
                 expires: settled.expires(&terms),
             }),
-            Finish::Delete | Finish::Stale => Err(Refused::Settled(entry.key)),
+            Finish::Delete | Finish::Stale => Err(Refused::Settled(key)),
         }
     }
 
@@ -336,7 +363,7 @@ impl Records {
         Ok((stored.version, record))
     }
 
-    async fn find(&self, name: &Name) -> Result<Entry, Refused> {
+    async fn find(&self, name: &Name) -> Result<Key, Refused> {
         match name {
             Name::Digits(digits) => self.find_by_digits(digits).await,
             Name::Intent {
@@ -351,27 +378,25 @@ impl Records {
                     operation,
                     client_token,
                 });
-                let [head @ .., _] = key.as_bytes();
-                let behind = self.file.scan(head, PAGE).await?;
-                behind
-                    .into_iter()
-                    .find(|entry| entry.key == key)
+                let found = self.store.load(key).await?;
+                found
+                    .map(|_| key)
                     .ok_or_else(|| Refused::Unknown(key.to_string()))
             }
         }
     }
 
-    async fn find_by_digits(&self, digits: &str) -> Result<Entry, Refused> {
+    async fn find_by_digits(&self, digits: &str) -> Result<Key, Refused> {
         let no_name = || Refused::NoName(digits.to_owned());
         if digits.len() != 8 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(no_name());
         }
         let number = u32::from_str_radix(digits, 16).map_err(|_| no_name())?;
         let name = digits.to_ascii_lowercase();
-        let mut found = self.file.scan(&number.to_be_bytes(), 2).await?;
-        found.retain(|entry| entry.key.to_string() == name);
+        let mut found = self.names.scan(number.to_be_bytes().to_vec(), 2).await?;
+        found.retain(|key| key.to_string() == name);
         match (found.pop(), found.pop()) {
-            (Some(entry), None) => Ok(entry),
+            (Some(key), None) => Ok(key),
             (Some(_), Some(_)) => Err(Refused::Ambiguous(name)),
             (None, _) => Err(Refused::Unknown(name)),
         }

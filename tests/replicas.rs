@@ -494,3 +494,43 @@ async fn what_is_unsafe_in_the_server_is_said_at_start() {
         "{said}"
     );
 }
+
+/// Runs an operator's command on the server: its exit code and what it printed.
+fn operate(redis: &RedisServer, arguments: &[&str]) -> (i32, String) {
+    let url = redis.url();
+    let (verb, rest) = arguments.split_first().unwrap();
+    let mut all = vec!["idempotency", verb, "--store", &url];
+    all.extend(rest);
+    let output = common::command(&all, &[]).output().unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(printed).unwrap())
+}
+
+#[tokio::test]
+async fn an_operator_lists_shows_and_settles_records_while_replicas_run() {
+    let setup = Setup::new().await;
+    let replica = setup
+        .replica_with(&setup.redis.url(), &[("RAM_FACADE_RETRY_MAX_ATTEMPTS", "1")])
+        .await;
+    let mut client = replica.client.clone();
+    let made = arn(&client.create(request("demo", "done")).await.unwrap());
+    setup.fault(r#"{"kind": "drop"}"#).await;
+    client.create(request("demo", "open")).await.unwrap_err();
+
+    let (_, all) = operate(&setup.redis, &["list"]);
+    let (_, open) = operate(&setup.redis, &["list", "--state", "unknown"]);
+    let name = open.split_whitespace().next().unwrap();
+    let (_, shown) = operate(&setup.redis, &["show", name]);
+    let (code, settled) = operate(
+        &setup.redis,
+        &["resolve", name, "--succeeded-arn", &made, "--yes"],
+    );
+    let answer = arn(&client.create(request("demo", "open")).await.unwrap());
+
+    assert_eq!(all.lines().count(), 2, "{all}");
+    assert_eq!(open.lines().count(), 1, "{open}");
+    assert!(shown.contains("state      unknown"), "{shown}");
+    assert!(code == 0 && settled.contains("succeeded with"), "{settled}");
+    assert_eq!(answer, made, "what the operator said is the answer");
+    assert_eq!(setup.count("executions").await, 1);
+}

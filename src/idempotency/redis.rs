@@ -10,7 +10,7 @@ mod advice;
 mod connection;
 mod settings;
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use self::connection::Connection;
 use super::{
     Key, Store,
-    store::{Change, StoreError, Stored, Swap, Version},
+    store::{Change, Scan, StoreError, Stored, Swap, Version},
 };
 use crate::clock::{self, UnixMillis};
 
@@ -160,6 +160,51 @@ impl Store for RedisStore {
     fn sweep(&self, _: UnixMillis, _: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
         Box::pin(ready(Ok(0)))
     }
+}
+
+/// A server has no order of its own, so that every look goes through all of its keys.
+impl Scan for RedisStore {
+    fn scan(&self, behind: Vec<u8>, _: u32) -> BoxFuture<'_, Result<Vec<Key>, StoreError>> {
+        Box::pin(async move {
+            let mut keys = BTreeSet::new();
+            let mut cursor = 0_u64;
+            loop {
+                let mut command = redis::cmd("SCAN");
+                command
+                    .arg(cursor)
+                    .arg("MATCH")
+                    .arg(format!("{PREFIX}*"))
+                    .arg("COUNT")
+                    .arg(1_000);
+                let (next, names): (u64, Vec<String>) =
+                    self.connection.query(&command).await.map_err(failed)?;
+                // The same key may come twice (Redis documentation, SCAN).
+                keys.extend(names.iter().filter_map(|name| key_of(name)));
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
+            }
+            Ok(keys
+                .into_iter()
+                .filter(|key| key[..] > behind[..])
+                .map(Key::from_bytes)
+                .collect())
+        })
+    }
+}
+
+/// The key whose record has this name.
+fn key_of(name: &str) -> Option<[u8; 32]> {
+    let digits = name.strip_prefix(PREFIX)?.as_bytes();
+    let mut key = [0; 32];
+    if digits.len() != 2 * key.len() {
+        return None;
+    }
+    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(key)
 }
 
 /// The key under which the server has a record.

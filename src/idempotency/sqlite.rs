@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Key, Store,
-    store::{Change, StoreError, Stored, Swap, Version},
+    store::{Change, Scan, StoreError, Stored, Swap, Version},
 };
 use crate::clock::UnixMillis;
 
@@ -51,25 +51,6 @@ impl SqliteStore {
     /// [`OpenError`] if there is no memory or thread for it.
     pub fn in_memory() -> Result<Self, OpenError> {
         Self::start(file::in_memory()?)
-    }
-
-    /// Returns at most `limit` records behind the key that these bytes are, or begin, in the order of their keys.
-    ///
-    /// For an operator's eyes; calls are served by [`Store::load`].
-    ///
-    /// # Errors
-    /// [`StoreError`] if the file cannot be read.
-    ///
-    /// # Cancellation
-    /// Changes nothing.
-    pub async fn scan(&self, behind: &[u8], limit: u32) -> Result<Vec<Entry>, StoreError> {
-        let behind = behind.to_vec();
-        self.ask(|answer| Command::Scan {
-            behind,
-            limit,
-            answer,
-        })
-        .await
     }
 
     fn start(opened: file::Opened) -> Result<Self, OpenError> {
@@ -133,6 +114,16 @@ impl Store for SqliteStore {
     }
 }
 
+impl Scan for SqliteStore {
+    fn scan(&self, behind: Vec<u8>, limit: u32) -> BoxFuture<'_, Result<Vec<Key>, StoreError>> {
+        self.ask(|answer| Command::Scan {
+            behind,
+            limit,
+            answer,
+        })
+    }
+}
+
 impl Drop for SqliteStore {
     /// Waits for the thread, which does what is queued and closes the file: whoever opens it next finds it free.
     fn drop(&mut self) {
@@ -145,20 +136,11 @@ impl Drop for SqliteStore {
     }
 }
 
-/// The name of one record, as an operator finds it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Its key.
-    pub key: Key,
-    /// From when on a sweep may remove it.
-    pub expires: UnixMillis,
-}
-
 enum Command {
     Scan {
         behind: Vec<u8>,
         limit: u32,
-        answer: oneshot::Sender<Vec<Entry>>,
+        answer: oneshot::Sender<Vec<Key>>,
     },
     Load {
         key: Key,
@@ -243,8 +225,8 @@ impl Writer {
                 limit,
                 answer,
             } => {
-                let entries = self.scan(&behind, limit)?;
-                Box::new(move || _ = answer.send(entries))
+                let keys = self.scan(&behind, limit)?;
+                Box::new(move || _ = answer.send(keys))
             }
             Command::Load { key, answer } => {
                 let found = self.load(&key)?;
@@ -266,15 +248,10 @@ impl Writer {
         })
     }
 
-    fn scan(&self, behind: &[u8], limit: u32) -> rusqlite::Result<Vec<Entry>> {
+    fn scan(&self, behind: &[u8], limit: u32) -> rusqlite::Result<Vec<Key>> {
         self.connection
-            .prepare_cached("SELECT key, expires FROM record WHERE key > ?1 ORDER BY key LIMIT ?2")?
-            .query_map(params![behind, limit], |row| {
-                Ok(Entry {
-                    key: Key::from_bytes(row.get(0)?),
-                    expires: row.get::<_, i64>(1)?.cast_unsigned(),
-                })
-            })?
+            .prepare_cached("SELECT key FROM record WHERE key > ?1 ORDER BY key LIMIT ?2")?
+            .query_map(params![behind, limit], |row| row.get(0).map(Key::from_bytes))?
             .collect()
     }
 

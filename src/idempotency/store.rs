@@ -101,3 +101,10 @@ pub trait Store: Send + Sync + 'static {
     /// Removes at most `limit` records whose time is over and returns how many it removed.
     fn sweep(&self, now: UnixMillis, limit: u32) -> BoxFuture<'_, Result<u32, StoreError>>;
 }
+
+/// A store that an operator can go through, in the order of its keys.
+pub trait Scan: Store {
+    /// Returns the keys behind the bytes `behind`, which need not be a whole key and are empty for the beginning: the
+    /// first `limit`, or all of them where the store knows no order and would look at all each time.
+    fn scan(&self, behind: Vec<u8>, limit: u32) -> BoxFuture<'_, Result<Vec<Key>, StoreError>>;
+}
