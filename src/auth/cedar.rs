@@ -7,6 +7,7 @@
 //! The files are read again every five seconds and on SIGHUP. Policies that are not valid change nothing:
 //! the old ones stay in force, the log says why once, and [`Cedar::is_current`] says no until that is mended.
 
+mod decisions;
 mod files;
 mod set;
 mod vocabulary;
@@ -18,7 +19,7 @@ use arc_swap::ArcSwap;
 use cedar_policy::{Authorizer, PolicySet};
 use tokio::sync::watch as channel;
 
-use self::vocabulary::Vocabulary;
+use self::{decisions::Decisions, vocabulary::Vocabulary};
 use crate::{
     auth::policy::{Decision, Denial, Policy, PolicyId, Question},
     operation::Sort,
@@ -54,10 +55,26 @@ fn listed(faults: &[Fault]) -> String {
 pub struct Cedar {
     path: PathBuf,
     vocabulary: Vocabulary,
-    policies: ArcSwap<PolicySet>,
+    in_force: ArcSwap<InForce>,
     /// The texts of the policies in force.
     sources: std::sync::Mutex<Vec<Source>>,
     current: channel::Sender<bool>,
+}
+
+/// Policies, and what they have decided.
+#[derive(Debug)]
+struct InForce {
+    policies: PolicySet,
+    decisions: Decisions,
+}
+
+impl InForce {
+    fn new(policies: PolicySet) -> Self {
+        Self {
+            policies,
+            decisions: Decisions::new(),
+        }
+    }
 }
 
 impl Cedar {
@@ -88,7 +105,7 @@ impl Cedar {
         let cedar = Self {
             path: path.to_owned(),
             vocabulary,
-            policies: ArcSwap::from_pointee(set.policies),
+            in_force: ArcSwap::from_pointee(InForce::new(set.policies)),
             sources: std::sync::Mutex::new(sources),
             current: channel::Sender::new(true),
         };
@@ -98,7 +115,7 @@ impl Cedar {
     /// How many policies there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.policies.load().num_of_policies()
+        self.in_force.load().policies.num_of_policies()
     }
 
     /// Whether there is none, and therefore nobody may do anything.
@@ -116,11 +133,19 @@ impl Cedar {
 
 impl Policy for Cedar {
     fn decide(&self, question: &Question<'_>) -> Decision {
+        let in_force = self.in_force.load();
+        let evaluate = || self.evaluate(question, &in_force.policies);
+        in_force.decisions.of(question, evaluate)
+    }
+}
+
+impl Cedar {
+    fn evaluate(&self, question: &Question<'_>, policies: &PolicySet) -> Decision {
         let (request, entities) = match self.vocabulary.request(question) {
             Ok(parts) => parts,
             Err(denial) => return Decision::Deny(denial),
         };
-        let response = Authorizer::new().is_authorized(&request, &self.policies.load(), &entities);
+        let response = Authorizer::new().is_authorized(&request, policies, &entities);
 
         let diagnostics = response.diagnostics();
         let mut errors: Vec<_> = diagnostics

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Cedar, LoadError, files, set};
+use super::{Cedar, InForce, LoadError, files, set};
 use crate::failure::chain;
 
 /// What a look at the files brought.
@@ -77,7 +77,7 @@ impl Cedar {
         for warning in &set.warnings {
             tracing::warn!("{warning}");
         }
-        self.policies.store(Arc::new(set.policies));
+        self.in_force.store(Arc::new(InForce::new(set.policies)));
         *last = sources;
         Ok(Look::Changed)
     }
