@@ -4,7 +4,6 @@ pub mod codec;
 
 use std::sync::Arc;
 
-use prost_types::Timestamp;
 use tonic::{
     Extensions, Request, Response, Status,
     metadata::{MetadataMap, MetadataValue},
@@ -12,7 +11,7 @@ use tonic::{
 
 use crate::{
     call::{Answer, Call, Caller},
-    clock::UnixMillis,
+    clock::rfc3339,
     failure::{Failure, Reason},
     layers::deadline::Deadline,
     operation::Operation,
@@ -101,11 +100,6 @@ fn respond<Output>(answer: Answer<Output>) -> Response<Output> {
         }
     }
     response
-}
-
-fn rfc3339(time: UnixMillis) -> String {
-    let seconds = i64::try_from(time / 1000).unwrap_or(i64::MAX);
-    Timestamp { seconds, nanos: 0 }.to_string()
 }
 
 /// Says in the log what the caller must not see. The call's own line is written by `layers::trace`.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     hash::{Hash, Hasher},
+    slice,
     sync::Arc,
 };
 
@@ -64,6 +65,17 @@ pub enum Attribute {
     Text(String),
     /// Several, for instance groups.
     Texts(Vec<String>),
+}
+
+impl Attribute {
+    /// Its texts, of which there may be one.
+    #[must_use]
+    pub fn texts(&self) -> &[String] {
+        match self {
+            Self::Text(text) => slice::from_ref(text),
+            Self::Texts(texts) => texts,
+        }
+    }
 }
 
 impl Caller {

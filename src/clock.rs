@@ -1,10 +1,11 @@
-//! The one place that reads the wall clock.
+//! The one place that reads the wall clock, and writes its times.
 //!
 //! Durations and deadlines use [`tokio::time::Instant`], which tests can pause. Wall time is for what outlives the
 //! process: the records of the idempotency store.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use prost_types::Timestamp;
 use tokio::time::Instant;
 
 /// Milliseconds since the Unix epoch, as the records store them.
@@ -20,6 +21,13 @@ pub fn wall_now() -> UnixMillis {
     let now = SystemTime::now();
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Writes a time as RFC 3339 does, in whole seconds of UTC.
+#[must_use]
+pub fn rfc3339(time: UnixMillis) -> String {
+    let seconds = i64::try_from(time / 1_000).unwrap_or(i64::MAX);
+    Timestamp { seconds, nanos: 0 }.to_string()
 }
 
 /// The time in which requests under one token may leave, on both clocks: a machine that was suspended, or whose wall

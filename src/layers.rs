@@ -26,12 +26,23 @@ pub mod wire;
 use tokio::time::Instant;
 
 use crate::{
-    idempotency::UpstreamToken,
+    call::Call,
+    idempotency::{Key, Scope, UpstreamToken},
     layers::{authorize::Permitted, pace::Permit},
     operation::{Operation, Repeat},
 };
 
 pub use crate::clock::Window;
+
+/// The intent behind `call` that its caller names `client_token`.
+fn key_of<Op: Operation>(call: &Call<Op>, client_token: &str) -> Key {
+    Key::of(&Scope {
+        caller: &call.caller,
+        target: &call.target,
+        operation: Op::NAME,
+        client_token,
+    })
+}
 
 /// What an execution goes to RAM for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +93,7 @@ impl<Op: Operation> Execution<Op> {
             Errand::Find => Repeat::Safe,
         }
     }
-}
 
-impl<Op: Operation> Execution<Op> {
     /// The same for another attempt, which has no permit yet.
     #[must_use]
     pub fn again(&self) -> Self {

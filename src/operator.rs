@@ -8,11 +8,10 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message;
-use prost_types::Timestamp;
 
 use crate::{
     call::{Caller, Target},
-    clock::{self, UnixMillis},
+    clock::{self, UnixMillis, rfc3339},
     idempotency::{
         Key, Scope, UpstreamToken,
         record::{self, Claim, Ending, Finish, Now, Record, Run},
@@ -262,12 +261,12 @@ impl Records {
                 first_sent, marker, ..
             } => {
                 let window_end = first_sent.saturating_add(terms.window);
-                lines.push(format!("claimed    {}", time(*first_sent)));
-                lines.push(format!("resend     until {}", time(window_end)));
+                lines.push(format!("claimed    {}", rfc3339(*first_sent)));
+                lines.push(format!("resend     until {}", rfc3339(window_end)));
                 let look = match marker {
                     Some(_) => format!(
                         "by tag, counts as never made from {}",
-                        time(window_end.saturating_add(terms.settling))
+                        rfc3339(window_end.saturating_add(terms.settling))
                     ),
                     None => "not by tag: its requests carry none, or different ones".to_owned(),
                 };
@@ -276,7 +275,7 @@ impl Records {
             Record::Succeeded {
                 reply, recorded_at, ..
             } => {
-                lines.push(format!("recorded   {}", time(*recorded_at)));
+                lines.push(format!("recorded   {}", rfc3339(*recorded_at)));
                 if let Some(arn) = arn_of(reply) {
                     lines.push(format!("share      {arn}"));
                 }
@@ -285,7 +284,7 @@ impl Records {
         // It stands on the share as a tag, for everybody who may list shares.
         let upstream = UpstreamToken::derive(&key);
         lines.push(format!("tag value  {}", upstream.as_str()));
-        lines.push(format!("expires    {}", time(record.expires(&terms))));
+        lines.push(format!("expires    {}", rfc3339(record.expires(&terms))));
         Ok(lines)
     }
 
@@ -411,7 +410,7 @@ fn line(key: Key, record: &Record, expires: UnixMillis, now: UnixMillis) -> Stri
     format!(
         "{key}  {:<9}  {what} {} ({} ago)  {}",
         State::of(record),
-        time(since),
+        rfc3339(since),
         span(now.saturating_sub(since)),
         if expires <= now {
             "void".to_owned()
@@ -425,11 +424,6 @@ fn line(key: Key, record: &Record, expires: UnixMillis, now: UnixMillis) -> Stri
 fn arn_of(reply: &Bytes) -> Option<String> {
     let answer = CreateResourceShareResponse::decode(reply.clone()).ok()?;
     Some(answer.resource_share?.resource_share_arn)
-}
-
-fn time(at: UnixMillis) -> String {
-    let seconds = i64::try_from(at / 1000).unwrap_or(i64::MAX);
-    Timestamp { seconds, nanos: 0 }.to_string()
 }
 
 fn span(milliseconds: u64) -> String {

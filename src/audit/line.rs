@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::{
     auth::policy::Decision,
     call::{Caller, Target},
-    clock::UnixMillis,
-    failure::Failure,
+    clock::{self, UnixMillis},
+    failure::{Domain, Failure, code_name},
     operation::Facts,
 };
 
@@ -151,35 +151,11 @@ impl<'a> Outcome<'a> {
         Self {
             code: "CANCELLED",
             reason: Some("CALLER_GONE"),
-            domain: Some("ram-facade"),
+            domain: Some(Domain::Facade.as_str()),
             replayed: false,
             share_arn: None,
             aws_request_id: None,
         }
-    }
-}
-
-/// The code as it is written in protobuf.
-fn code_name(code: tonic::Code) -> &'static str {
-    use tonic::Code;
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 
@@ -205,7 +181,7 @@ impl<'a> Line<'a> {
     #[must_use]
     pub fn new(now: UnixMillis, about: About<'a>, event: Event<'a>) -> Self {
         Self {
-            time: rfc3339(now),
+            time: with_milliseconds(now),
             event: match event {
                 Event::Decision(_) => "decision",
                 Event::Outcome(_) => "outcome",
@@ -241,8 +217,7 @@ impl<'a> Line<'a> {
 }
 
 /// With three digits of the second, always, so that lines sort as text.
-fn rfc3339(time: UnixMillis) -> String {
-    let seconds = i64::try_from(time / 1_000).unwrap_or(i64::MAX);
-    let whole = prost_types::Timestamp { seconds, nanos: 0 }.to_string();
+fn with_milliseconds(time: UnixMillis) -> String {
+    let whole = clock::rfc3339(time);
     format!("{}.{:03}Z", whole.trim_end_matches('Z'), time % 1_000)
 }

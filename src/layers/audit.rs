@@ -24,7 +24,8 @@ use crate::{
     call::{Answer, Call},
     clock::wall_now,
     failure::Failure,
-    idempotency::{Key, Scope},
+    idempotency::Key,
+    layers::key_of,
     operation::{Operation, Repeat},
 };
 
@@ -125,14 +126,7 @@ pub(super) fn intent<Op: Operation>(call: &Call<Op>) -> Option<Key> {
     if Op::REPEAT != Repeat::WithToken {
         return None;
     }
-    Op::client_token(&call.input).map(|client_token| {
-        Key::of(&Scope {
-            caller: &call.caller,
-            target: &call.target,
-            operation: Op::NAME,
-            client_token,
-        })
-    })
+    Op::client_token(&call.input).map(|token| key_of(call, token))
 }
 
 /// What every line about a call says.

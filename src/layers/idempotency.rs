@@ -49,7 +49,7 @@ use crate::{
     call::Answer,
     failure::Failure,
     idempotency::{
-        Fingerprint, Key, Scope, Store, UpstreamToken,
+        Fingerprint, Key, Store, UpstreamToken,
         cache::Replays,
         client_token_fault, mint,
         record::{Decision, Terms},
@@ -58,6 +58,7 @@ use crate::{
     layers::{
         Admission, Errand, Execution, Window,
         authorize::Permitted,
+        key_of,
         pace::{self, Pacer},
     },
     operation::{Operation, Repeat},
@@ -234,7 +235,7 @@ impl Intent {
             return Err(refusals::token_malformed(rule));
         }
         Ok(Self {
-            key: key(permitted, client_token),
+            key: key_of(permitted.call(), client_token),
             fingerprint: Fingerprint::of(|out| Op::canonical(&permitted.call().input, out)),
         })
     }
@@ -344,7 +345,7 @@ impl Shared {
             wall: claimed.now.wall.saturating_add(self.terms.window),
             monotonic: claimed.at.checked_add(span).unwrap_or(claimed.at),
         };
-        let token = UpstreamToken::derive(&key::<Op>(&permitted, &client_token));
+        let token = UpstreamToken::derive(&key_of(permitted.call(), &client_token));
         match self.detached(inner, permitted, token, Some(window)).await {
             Ok(mut output) => {
                 Op::set_client_token(&mut output, &client_token);
@@ -428,16 +429,6 @@ fn finish<Op: Operation>(reply: Reply, input: &Op::Input) -> Result<Answer<Op::O
     Ok(Answer {
         output,
         replayed: reply.recorded_at,
-    })
-}
-
-fn key<Op: Operation>(permitted: &Permitted<Op>, client_token: &str) -> Key {
-    let call = permitted.call();
-    Key::of(&Scope {
-        caller: &call.caller,
-        target: &call.target,
-        operation: Op::NAME,
-        client_token,
     })
 }
 

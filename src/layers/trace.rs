@@ -21,6 +21,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -35,7 +36,7 @@ use tracing::{Instrument, Span, field::Empty, info_span, instrument::Instrumente
 
 use crate::{
     auth::peer::Peer,
-    failure::Reason,
+    failure::{Reason, code_name},
     layers::wire::{self, Handler, Request, Response},
 };
 
@@ -103,7 +104,7 @@ impl<S: Handler> Service<Request> for Trace<S> {
         );
         let line = Line {
             is_health_check: wire::is_health_check(path),
-            method: method.to_owned(),
+            method: self.metrics.method(method),
             metrics: self.metrics.clone(),
             span: span.clone(),
             began: Instant::now(),
@@ -183,7 +184,7 @@ fn code_in(headers: &HeaderMap) -> Option<Code> {
 /// Writes the line when it is dropped, and so exactly once.
 #[derive(Debug)]
 struct Line {
-    method: String,
+    method: Arc<str>,
     metrics: Metrics,
     span: Span,
     began: Instant,
@@ -202,11 +203,12 @@ impl Drop for Line {
             End::Http(_) => None,
         };
         if let Some(code) = code {
-            self.metrics.ended(&self.method, name_of(code), latency);
+            self.metrics
+                .ended(Arc::clone(&self.method), code_name(code), latency);
         }
         match &self.end {
             End::Gone => {
-                let code = name_of(Code::Cancelled);
+                let code = code_name(Code::Cancelled);
                 tracing::info!(parent: span, code, latency_ms, "rpc ended before its answer: the caller went away");
             }
             End::Http(status) => {
@@ -214,7 +216,7 @@ impl Drop for Line {
                 tracing::info!(parent: span, code, latency_ms, "rpc ended: not a gRPC request");
             }
             End::Status(status, reason) => {
-                let (code, reason) = (name_of(*status), reason.as_deref());
+                let (code, reason) = (code_name(*status), reason.as_deref());
                 if is_ours(*status, reason) {
                     tracing::warn!(parent: span, code, reason, latency_ms, "rpc ended");
                 } else if self.is_health_check && *status == Code::Ok {
@@ -246,30 +248,6 @@ fn is_ours(code: Code, reason: Option<&str>) -> bool {
         | Code::OutOfRange
         | Code::Unimplemented
         | Code::Unauthenticated => false,
-    }
-}
-
-/// The code's name as the gRPC documents and OpenTelemetry's `rpc.response.status_code` write it.
-#[must_use]
-pub fn name_of(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     auth::policy::{Decision, Question},
-    call::Attribute,
     operation::Facts,
 };
 
@@ -67,10 +66,7 @@ fn digest(question: &Question<'_>) -> [u8; 32] {
     hash.length(caller.attributes().len());
     for (name, value) in caller.attributes() {
         hash.text(name);
-        match value {
-            Attribute::Text(text) => hash.texts(std::slice::from_ref(text)),
-            Attribute::Texts(texts) => hash.texts(texts),
-        }
+        hash.texts(value.texts());
     }
     for part in [&target.partition, &target.account, &target.region] {
         hash.text(part);
@@ -114,7 +110,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::call::{Caller, Proof, Target};
+    use crate::call::{Attribute, Caller, Proof, Target};
 
     #[test]
     fn whatever_a_policy_can_see_makes_another_question() {

@@ -99,20 +99,14 @@ impl Vocabulary {
             ("proof", caller.proof().name()),
         ];
         for name in NAMED {
-            let one = match caller.attributes().get(name) {
-                Some(Attribute::Text(text)) => Some(text),
-                Some(Attribute::Texts(texts)) if texts.len() == 1 => texts.first(),
-                Some(Attribute::Texts(_)) | None => None,
-            };
-            attributes.extend(one.map(|text| (name, text.as_str())));
+            if let Some([one]) = caller.attributes().get(name).map(Attribute::texts) {
+                attributes.push((name, one.as_str()));
+            }
         }
-        let tags = caller.attributes().iter().map(|(name, value)| {
-            let texts = match value {
-                Attribute::Text(text) => std::slice::from_ref(text),
-                Attribute::Texts(texts) => texts.as_slice(),
-            };
-            (name.clone(), set(texts.iter().map(String::as_str)))
-        });
+        let tags = caller
+            .attributes()
+            .iter()
+            .map(|(name, value)| (name.clone(), set(value.texts().iter().map(String::as_str))));
         Entity::new_with_tags(
             uid(&self.caller, &caller_id(caller)),
             attributes.into_iter().map(pair),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use prometheus_client::{
+    encoding::EncodeLabelSet,
     metrics::{family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -14,13 +15,19 @@ const BOUNDS: [f64; 11] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 1
 /// (OpenTelemetry, semantic conventions of RPC).
 const OTHER: &str = "_OTHER";
 
-type Labels = [(&'static str, Arc<str>); 2];
+/// Named as OpenTelemetry names them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    rpc_method: Arc<str>,
+    rpc_response_status_code: &'static str,
+}
 
 /// The metrics of RPCs. Clones share the values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     durations: Family<Labels, Histogram, fn() -> Histogram>,
     methods: Arc<BTreeSet<Arc<str>>>,
+    other: Arc<str>,
 }
 
 impl Metrics {
@@ -30,6 +37,7 @@ impl Metrics {
         Self {
             durations: Family::new_with_constructor(|| Histogram::new(BOUNDS)),
             methods: Arc::new(methods.into_iter().map(Arc::from).collect()),
+            other: OTHER.into(),
         }
     }
 
@@ -43,9 +51,16 @@ impl Metrics {
         );
     }
 
-    pub(super) fn ended(&self, path: &str, code: &'static str, took: Duration) {
-        let method = self.methods.get(path).cloned().unwrap_or_else(|| OTHER.into());
-        let labels = [("rpc_method", method), ("rpc_response_status_code", code.into())];
+    /// What the method of this path is called.
+    pub(super) fn method(&self, path: &str) -> Arc<str> {
+        Arc::clone(self.methods.get(path).unwrap_or(&self.other))
+    }
+
+    pub(super) fn ended(&self, rpc_method: Arc<str>, rpc_response_status_code: &'static str, took: Duration) {
+        let labels = Labels {
+            rpc_method,
+            rpc_response_status_code,
+        };
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 }
