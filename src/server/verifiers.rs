@@ -57,11 +57,7 @@ fn static_tokens(path: &Path, stop: &CancellationToken) -> Result<Arc<dyn Authen
     let settings = static_tokens::Settings::new(path);
     let tokens = Arc::new(StaticTokens::load(settings.path)?);
     let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
-    tokio::spawn(async move {
-        if let Err(error) = watching.await {
-            tracing::error!(%error, "the token file is not watched: changes need a restart");
-        }
-    });
+    super::watch(watching, "the token file is not watched: changes need a restart");
     Ok(tokens)
 }
 

@@ -86,15 +86,16 @@ impl StaticTokens {
     ///
     /// # Errors
     /// If the process cannot listen to SIGHUP.
-    pub async fn watch(
+    ///
+    /// # Cancellation
+    /// A reading that has begun goes on to its end.
+    pub fn watch(
         self: Arc<Self>,
         poll_interval: Duration,
         shutdown: CancellationToken,
-    ) -> io::Result<()> {
-        let tokens = Arc::clone(&self);
+    ) -> io::Result<impl Future<Output = ()>> {
         let files = vec![self.path.clone()];
-        watch::files(files, poll_interval, shutdown, move || finality(&tokens.reload()))?.await;
-        Ok(())
+        watch::files(files, poll_interval, shutdown, move || finality(&self.reload()))
     }
 }
 
