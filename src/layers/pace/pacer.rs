@@ -89,7 +89,8 @@ impl Pacer {
     /// Waits until a request of `caller` may leave whose answer is of use until `deadline`.
     ///
     /// # Errors
-    /// A refusal: at once if the wait would be too long, later if others came to need the place or the rate fell.
+    /// A refusal: at once if the wait would be too long, later if others came to need the place or the rate fell, and
+    /// never behind `deadline`.
     ///
     /// # Cancellation
     /// Dropping it gives up the place, or the permit, to the next.
@@ -107,16 +108,17 @@ impl Pacer {
                 Answer::Wait(ticket) => {
                     let (tell, told) = oneshot::channel();
                     state.waiting.insert(ticket, tell);
-                    Ok(Some((ticket, told)))
+                    Ok(Some((ticket, deadline, told)))
                 }
             }
         });
         let granted = match answer {
             Ok(None) => Ok(self.permit(false)),
-            Ok(Some((ticket, told))) => {
+            Ok(Some((ticket, deadline, told))) => {
                 let waiting = Waiting {
                     pacer: self,
                     ticket,
+                    deadline,
                     told,
                 };
                 waiting.for_turn().await
@@ -132,6 +134,15 @@ impl Pacer {
             has_waited,
             is_used: false,
         }
+    }
+
+    /// The refusal of who waits and cannot have its turn in time any more.
+    fn give_up(&self, ticket: Ticket, deadline: Time) -> Option<Refusal> {
+        let now = self.now();
+        let mut state = self.lock();
+        let refusal = state.pacing.give_up(now, ticket, deadline)?;
+        state.waiting.remove(&ticket);
+        Some(refusal)
     }
 
     /// When to look again whose turn it is.
@@ -209,6 +220,7 @@ impl fmt::Debug for Pacer {
 struct Waiting<'a> {
     pacer: &'a Pacer,
     ticket: Ticket,
+    deadline: Time,
     told: oneshot::Receiver<Verdict>,
 }
 
@@ -217,6 +229,9 @@ impl Waiting<'_> {
         loop {
             // Made before the time is read, so that no change in between goes unseen.
             let changed = self.pacer.shared.changed.notified();
+            if let Some(refusal) = self.pacer.give_up(self.ticket, self.deadline) {
+                return Err(refusal);
+            }
             let next = self.pacer.next();
             select! {
                 biased;
