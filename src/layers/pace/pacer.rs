@@ -32,7 +32,7 @@ pub struct Pacer {
 struct Shared {
     began: Instant,
     state: Mutex<State>,
-    /// Told when the rate has changed, and with it the time of the next request.
+    /// Told when the time of the next request has changed.
     changed: Notify,
     metrics: Metrics,
 }
@@ -197,8 +197,8 @@ impl Pacer {
 
     fn give_back(&self) {
         self.update(|state, now| state.pacing.give_back(now));
-        // One look more: the right that came back may be somebody's.
-        self.update(|_, _| ());
+        // While RAM wants a pause it is nobody's yet, but the first behind the pause leaves sooner than all believe.
+        self.shared.changed.notify_waiters();
     }
 
     fn now(&self) -> Time {
