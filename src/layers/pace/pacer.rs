@@ -4,20 +4,14 @@
 //! it is. So no task has to be kept running, and one that is dropped leaves nothing undone. The lock is never held
 //! across an await.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, time::Duration};
 
-use tokio::{
-    select,
-    sync::{Notify, oneshot},
-    time::{Instant, sleep_until},
-};
+use tokio::select;
 
-use super::Metrics;
+use super::{
+    Metrics,
+    sync::{Arc, Instant, Mutex, MutexGuard, Notify, PoisonError, oneshot, sleep_until},
+};
 use crate::{
     call::Caller,
     pacing::{Answer, Asking, End, Pacing, Refusal, Regime, Settings, Ticket, Time, Verdict},
@@ -146,7 +140,7 @@ impl Pacer {
     }
 
     /// When to look again whose turn it is.
-    fn next(&self) -> Instant {
+    pub(super) fn next(&self) -> Instant {
         let now = self.now();
         let next = self.lock().pacing.next(now);
         // Somebody who waits is in the queue or has been told, so there is a next one; else a look does no harm.
