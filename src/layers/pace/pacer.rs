@@ -154,12 +154,9 @@ impl Pacer {
         let mut state = self.lock();
         let result = change(&mut state, now);
         for (ticket, verdict) in state.pacing.verdicts(now) {
-            let undelivered = match state.waiting.remove(&ticket) {
-                Some(tell) => tell.send(verdict).is_err(),
-                None => true,
-            };
-            if undelivered && verdict == Verdict::Go {
-                state.pacing.give_back(now);
+            // Always there, and somebody to hear it: whoever leaves takes its ticket along.
+            if let Some(tell) = state.waiting.remove(&ticket) {
+                let _ = tell.send(verdict);
             }
         }
         self.shared.metrics.rate.set(state.pacing.per_second());
