@@ -26,7 +26,9 @@ use common::{
     issuer::{SigningKey, hs256, jwks},
     jwks_server::{JwksServer, Play},
     raw::{self, Answer, Raw, frame},
-    refusal, request as create, until,
+    refusal, request as create,
+    secrets::keep_token,
+    until,
 };
 use prost::Message;
 use ram_facade::{
@@ -108,6 +110,7 @@ async fn list(raw: &Raw, authorization: Option<&str>) -> Answer {
     let mut request =
         raw::request().uri("http://localhost/ramfacade.v1.ResourceShareService/ListResourceTypes");
     if let Some(value) = authorization {
+        keep_token(value.trim_start_matches("Bearer "));
         request = request.header("authorization", value);
     }
     raw.send(request, &frame(&[])).await
