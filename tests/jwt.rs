@@ -371,7 +371,7 @@ async fn each_bad_token_is_refused_in_one_text_and_each_good_one_accepted() {
             ec.sign(r#"{"alg":"ES256","kid":"ec"}"#, "{"),
             "INVALID",
         ),
-        ("no token at all", "static-token".to_owned(), "INVALID"),
+        ("no token at all", "some-static-token".to_owned(), "INVALID"),
         (
             "112 12 KiB and a bit",
             with(json!({"x": "x".repeat(9_300)})),

@@ -355,7 +355,7 @@ fn a_caller_who_may_read_may_not_write() {
 
 // ---- the server ----
 
-fn tokens() -> String {
+fn token_file() -> String {
     token_line(ALPHA, "network-team") + &token_line(BETA, "stranger")
 }
 
@@ -368,7 +368,7 @@ impl Guarded {
     /// A facade before which stand these policies.
     async fn start(policies: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("tokens"), tokens()).unwrap();
+        fs::write(folder.path().join("tokens"), token_file()).unwrap();
         let policy = folder.path().join("p.cedar");
         fs::write(&policy, policies).unwrap();
         let facade = Facade::with(&[
@@ -647,7 +647,7 @@ async fn an_empty_file_denies_everything() {
 fn serve_refuses_to_start_without_a_word_on_policies() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens");
-    fs::write(&tokens, tokens()).unwrap();
+    fs::write(&tokens, token_file()).unwrap();
     let serve = [
         "serve",
         "--store",

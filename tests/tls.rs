@@ -14,16 +14,14 @@ use std::{
     fs,
     os::unix::fs::symlink,
     process::Command,
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
 use common::{
     Client, Process,
     certificates::{Authority, Dial, Files, Identity, Leaf, set_mode},
+    load::Load,
     refusal, request, start, until,
 };
 use prost::Message;

@@ -1,6 +1,10 @@
 //! What the integration tests share: a facade in this process or in one of its own, and clients.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(
+    clippy::print_stderr,
+    reason = "what a program says belongs beside the test that it fails in"
+)]
 
 pub mod certificates;
 pub mod history;

@@ -47,18 +47,26 @@ pub fn token_line(token: &str, caller: &str) -> String {
     format!("{hash} {caller}\n")
 }
 
+/// Every secret, with what it is.
+fn all() -> Vec<(String, &'static str)> {
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let aws = AWS.into_iter().map(|(what, secret)| (secret.to_owned(), what));
+    aws.chain(kept.iter().map(|(secret, what)| (secret.clone(), *what)))
+        .collect()
+}
+
+/// `text` without the secrets in it.
+pub fn masked(text: &str) -> String {
+    let mask = |text: String, (secret, _): &(String, _)| text.replace(secret, "[the secret]");
+    all().iter().fold(text.to_owned(), mask)
+}
+
 /// The first line of `text` that shows a secret: its number, what the secret is, and the line without it.
 pub fn shown(text: &str) -> Option<(usize, &'static str, String)> {
-    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut all = kept.iter().map(|(secret, what)| (secret.as_str(), *what));
-    let aws = AWS.into_iter().map(|(what, secret)| (secret, what));
-    let (secret, what) = all
-        .by_ref()
-        .chain(aws)
-        .find(|(secret, _)| text.contains(secret))?;
-    let line = text.lines().enumerate().find(|(_, line)| line.contains(secret));
+    let (secret, what) = all().into_iter().find(|(secret, _)| text.contains(secret))?;
+    let line = text.lines().enumerate().find(|(_, line)| line.contains(&secret));
     let (index, line) = line.unwrap_or_default();
-    Some((index + 1, what, line.replace(secret, "[the secret]")))
+    Some((index + 1, what, masked(line)))
 }
 
 /// Fails the test if `text`, found at `place`, shows a secret.
@@ -74,6 +82,7 @@ pub fn watch_log() {
     STARTED.call_once(|| {
         let started = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::new("info,ram_facade=trace"))
+            .with_ansi(false)
             .with_writer(|| Watched)
             .try_init();
         started.expect("there is no other log");
