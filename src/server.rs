@@ -178,9 +178,13 @@ impl Server {
         let target = registry.sub_registry_with_labels(labels(&ram).into_iter());
         pacer.metrics().register(target);
         retry.metrics().register(target);
+        if let Some(issuers) = &issuers {
+            issuers.metrics().register(&mut registry);
+        }
+        let audit = Audit::start(&config.audit)?;
+        audit.register(&mut registry);
         let metrics = start_metrics(config.metrics.listen, registry, &stop).await?;
 
-        let audit = Audit::start(&config.audit)?;
         let reopening = audit.clone().reopen_on_hangup(stop.clone());
         tokio::spawn(async move {
             if let Err(error) = reopening.await {

@@ -41,6 +41,10 @@ pub(super) fn start(how: &Authentication, stop: &CancellationToken) -> Result<Ve
     if let Some(path) = &how.issuers_file {
         let jwt = Arc::new(Jwt::load(path)?);
         jwt.keep_current(stop);
+        match jwt.fetch_on_hangup(stop.clone()) {
+            Ok(fetching) => drop(tokio::spawn(fetching)),
+            Err(error) => tracing::error!(%error, "the issuers' keys are not fetched on SIGHUP"),
+        }
         verifiers.jwt = Some(Arc::clone(&jwt) as Arc<dyn Authenticator>);
         issuers = Some(jwt);
     }
