@@ -76,7 +76,7 @@ fuzz: ## feeds the parsers and the door for FUZZ_SECONDS (60) each; needs a C++ 
 fuzz-corpus: ## keeps of what `make fuzz` found the little that reaches as much, for `cargo test` to feed
 	cd fuzz && for target in $(FUZZ_TARGETS); do mv corpus/$$target found/before-$$target && mkdir corpus/$$target && \
 		$(CARGO_FUZZ) run --fuzz-dir . --sanitizer none $$target corpus/$$target found/before-$$target found/$$target -- \
-			-set_cover_merge=1 -max_len=4096 && rm -r found/before-$$target || exit 1; \
+			-merge=1 -set_cover_merge=1 -use_counters=0 -max_len=4096 && rm -r found/before-$$target || exit 1; \
 	done
 
 proto-reference: ## writes docs/api.md from the comments of the contract
