@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tonic::{
     Extensions, Request, Response, Status,
-    metadata::{MetadataMap, MetadataValue},
+    metadata::{Ascii, MetadataMap, MetadataValue},
 };
 
 use crate::{
@@ -95,7 +95,9 @@ fn respond<Output>(answer: Answer<Output>) -> Response<Output> {
     if let Some(recorded_at) = answer.replayed {
         let metadata = response.metadata_mut();
         metadata.insert("idempotency-replayed", MetadataValue::from_static("true"));
-        if let Ok(time) = rfc3339(recorded_at).try_into() {
+        if let Ok(mut time) = MetadataValue::<Ascii>::try_from(rfc3339(recorded_at)) {
+            // Seldom the same as that of another answer: not worth a place in HPACK's table.
+            time.set_sensitive(true);
             metadata.insert("idempotency-recorded-at", time);
         }
     }

@@ -151,15 +151,24 @@ impl Audit {
     ///
     /// # Errors
     /// If the process cannot listen to SIGHUP.
-    pub async fn reopen_on_hangup(self, stop: CancellationToken) -> io::Result<()> {
-        let Some(writer) = &self.writer else {
-            return Ok(());
-        };
-        let mut hangups = signal(SignalKind::hangup())?;
-        while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
-            writer.reopen();
-        }
-        Ok(())
+    ///
+    /// # Cancellation
+    /// The file stays as it is.
+    pub fn reopen_on_hangup(&self, stop: CancellationToken) -> io::Result<impl Future<Output = ()> + use<>> {
+        let writer = self.writer.clone();
+        // Without a log SIGHUP keeps its meaning, which is to end.
+        let hangups = writer
+            .is_some()
+            .then(|| signal(SignalKind::hangup()))
+            .transpose()?;
+        Ok(async move {
+            let (Some(writer), Some(mut hangups)) = (writer, hangups) else {
+                return;
+            };
+            while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
+                writer.reopen();
+            }
+        })
     }
 
     /// Waits until everything that was handed over is written or lost, at most for `patience`.

@@ -3,6 +3,7 @@
 //! This file and those below are the list of keys; what a setting means in full stands at its field. `docs/configuration.md` is made from
 //! the list, and a test keeps it current.
 
+mod access;
 mod keys;
 mod reader;
 mod store;
@@ -12,7 +13,6 @@ use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, path::PathBuf
 
 use crate::{
     audit,
-    auth::certificate,
     idempotency::redis::{Settings as RedisSettings, WrongAddress},
     layers::{attempt, deadline, idempotency, in_flight, limit_caller, pace, retry},
     ram, rules, sandbox,
@@ -20,6 +20,7 @@ use crate::{
     telemetry,
 };
 
+pub use access::{Authentication, Policies};
 use reader::Reader;
 pub use reader::{Fault, Key};
 
@@ -46,34 +47,6 @@ impl FromStr for Store {
             path => Ok(Self::File(path.into())),
         }
     }
-}
-
-/// How callers prove who they are. Without any way everybody is the same anonymous caller, on loopback only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Authentication {
-    /// Bearer tokens whose hashes stand in this file.
-    pub tokens_file: Option<PathBuf>,
-    /// JWT bearer tokens of the issuers in this file.
-    pub issuers_file: Option<PathBuf>,
-    /// Client certificates with these names.
-    pub certificate: Option<certificate::Settings>,
-}
-
-impl Authentication {
-    /// Returns whether nobody has to prove anything.
-    #[must_use]
-    pub fn is_off(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What callers may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Policies {
-    /// What the Cedar policies of this file or folder permit.
-    Cedar(PathBuf),
-    /// Everything, whoever they are.
-    AllowAll,
 }
 
 /// The embedded RAM.
@@ -221,35 +194,17 @@ fn read(r: &mut Reader) -> Option<Config> {
         "Seals the records under the first key of this file, a line of base64 for each, made by `openssl rand -base64 \
          32`; all of its keys open records. Mode 0600 or 0440. Read at start.",
     );
-    let insecure = r.or_default(
-        "insecure_no_auth",
-        false,
-        "true or false",
-        "Serves everybody, on loopback addresses only.",
-    );
     let tls = tls::read(r);
-    let proofs = Authentication {
-        tokens_file: r.optional(
-            "auth.tokens_file",
-            "a file path",
-            "File with a line `SHA-256-of-token caller-name` for each bearer token. Reread when it changes and on SIGHUP.",
-        ),
-        issuers_file: r.optional(
-            "auth.issuers_file",
-            "a file path",
-            "File (TOML) with an [[issuer]] for each issuer of JWT bearer tokens that are accepted; docs/auth.md. Read \
-             at start.",
-        ),
-        certificate: tls::callers(r, tls.as_ref()),
-    };
-    let policy = read_policy(r);
+    let access = access::read(r, tls.as_ref());
     let sandbox = read_sandbox(r);
     let ram = read_ram(r);
 
+    let (authentication, policies) = access.judge(r, listen, sandbox.is_some());
+
     let config = Config {
-        authentication: authentication(r, listen, insecure, proofs, sandbox.is_some()),
+        authentication,
         tls,
-        policies: policies(r, policy, insecure || sandbox.is_some()),
+        policies,
         store: match (store, &sandbox) {
             (Ok(Some(store)), _) => Some(store),
             (Ok(None), Some(_)) => Some(Store::Memory),
@@ -287,70 +242,6 @@ fn read(r: &mut Reader) -> Option<Config> {
         stray_variables: Vec::new(),
     };
     Some(config)
-}
-
-/// Nobody gets in by default, and what is open to everybody is open on loopback only.
-fn authentication(
-    r: &mut Reader,
-    listen: SocketAddr,
-    insecure: bool,
-    proofs: Authentication,
-    sandbox: bool,
-) -> Authentication {
-    if !proofs.is_off() {
-        if insecure {
-            r.fault("insecure_no_auth and the keys auth.* exclude each other; remove one");
-        }
-    } else if !insecure && !sandbox {
-        r.fault(
-            "no authentication: set auth.tokens_file (RAM_FACADE_AUTH_TOKENS_FILE), auth.issuers_file \
-             (RAM_FACADE_AUTH_ISSUERS_FILE) or auth.certificate.* for client certificates, or insecure_no_auth \
-             (--insecure-no-auth) to serve everybody on loopback",
-        );
-    } else if !listen.ip().is_loopback() {
-        r.fault(format!(
-            "listen (RAM_FACADE_LISTEN) is `{listen}`, but without authentication only loopback addresses are served; \
-             set one of the keys auth.*, or listen on 127.0.0.1"
-        ));
-    }
-    proofs
-}
-
-fn read_policy(r: &mut Reader) -> (Option<PathBuf>, bool) {
-    let file = r.optional(
-        "policy.file",
-        "a file or a folder",
-        "Cedar policies that say who may share what, in a file or in the `*.cedar` files of a folder (docs/policy.md). \
-         What no policy permits is denied. Reread when it changes and on SIGHUP.",
-    );
-    let allow_all = r.or_default(
-        "policy.allow_all",
-        false,
-        "true or false",
-        "Lets every authenticated caller do everything that the credentials may, instead of policies.",
-    );
-    (file, allow_all)
-}
-
-/// Nothing is permitted by default, except where nobody is asked who they are either.
-fn policies(r: &mut Reader, (file, allow_all): (Option<PathBuf>, bool), open: bool) -> Policies {
-    match file {
-        Some(_) if allow_all => {
-            r.fault("policy.file and policy.allow_all exclude each other; remove one");
-        }
-        Some(_) if !cfg!(feature = "cedar") => {
-            r.fault("policy.file (RAM_FACADE_POLICY_FILE) is set, but this build has no policies (feature `cedar`)");
-        }
-        Some(file) => return Policies::Cedar(file),
-        None if !open && !allow_all => {
-            r.fault(
-                "no policy: set policy.file (RAM_FACADE_POLICY_FILE) to Cedar policies, or policy.allow_all = true to \
-                 let every authenticated caller do everything",
-            );
-        }
-        None => {}
-    }
-    Policies::AllowAll
 }
 
 fn read_sandbox(r: &mut Reader) -> Option<Sandbox> {
@@ -522,7 +413,8 @@ mod tests {
 
     use super::*;
 
-    fn config(file: &str) -> Result<Config, Vec<String>> {
+    /// What a file alone makes, or its faults.
+    pub(super) fn config(file: &str) -> Result<Config, Vec<String>> {
         let sources = Sources {
             file: Some(file.to_owned()),
             ..Sources::default()
@@ -536,63 +428,6 @@ mod tests {
 
         assert_eq!(config.store, Store::Memory);
         assert_eq!(config.authentication, Authentication::default());
-    }
-
-    #[test]
-    fn nobody_gets_in_by_default() {
-        let faults = config("store = \":memory:\"").unwrap_err();
-
-        assert_eq!(faults.len(), 2, "{faults:?}");
-        assert!(faults[0].contains("no authentication"), "{faults:?}");
-        assert!(faults[1].contains("no policy"), "{faults:?}");
-    }
-
-    #[test]
-    fn whoever_gets_in_may_do_nothing_by_default() {
-        let with = |policy| {
-            config(&format!(
-                "store = \":memory:\"\n[auth]\ntokens_file = \"t\"\n[policy]\n{policy}"
-            ))
-        };
-        let refused = |policy| with(policy).unwrap_err().join("\n");
-
-        assert!(refused("").contains("no policy: set policy.file"));
-        assert!(refused("file = \"p\"\nallow_all = true").contains("exclude each other"));
-        assert_eq!(with("allow_all = true").unwrap().policies, Policies::AllowAll);
-        #[cfg(feature = "cedar")]
-        assert_eq!(
-            with("file = \"p\"").unwrap().policies,
-            Policies::Cedar("p".into())
-        );
-        #[cfg(not(feature = "cedar"))]
-        assert!(refused("file = \"p\"").contains("this build has no policies"));
-    }
-
-    #[test]
-    fn without_authentication_only_loopback_is_served() {
-        for key in ["insecure_no_auth = true", "sandbox.enabled = true"] {
-            let faults = config(&format!("listen = \"0.0.0.0:1\"\nstore = \":memory:\"\n{key}")).unwrap_err();
-            assert!(faults[0].contains("only loopback"), "{faults:?}");
-        }
-        assert!(config("listen = \"[::1]:0\"\nstore = \":memory:\"\ninsecure_no_auth = true").is_ok());
-    }
-
-    #[test]
-    fn several_verifiers_may_stand_together_and_none_beside_insecure_no_auth() {
-        let both = "store = \":memory:\"\nlisten = \"0.0.0.0:1\"\npolicy.allow_all = true\n[auth]\ntokens_file = \"t\"\nissuers_file = \"i\"";
-        let expected = Authentication {
-            tokens_file: Some("t".into()),
-            issuers_file: Some("i".into()),
-            certificate: None,
-        };
-
-        assert_eq!(config(both).unwrap().authentication, expected);
-        for key in ["tokens_file", "issuers_file"] {
-            let faults = config(&format!(
-                "store = \":memory:\"\ninsecure_no_auth = true\n[auth]\n{key} = \"x\""
-            ));
-            assert!(faults.unwrap_err()[0].contains("exclude each other"), "{key}");
-        }
     }
 
     #[test]
@@ -653,67 +488,6 @@ mod tests {
             .unwrap_err();
 
         assert!(faults[0].contains("rediss://"), "{faults:?}");
-    }
-
-    const FILES: &str = "certificate_file = \"c\"\nkey_file = \"k\"\nclient_ca_file = \"a\"\n";
-
-    #[test]
-    fn a_certificate_that_names_its_caller_is_authentication_enough() {
-        let file = format!(
-            "listen = \"0.0.0.0:1\"\nstore = \":memory:\"\npolicy.allow_all = true\n[tls]\n{FILES}[auth.certificate]\ntrust_domains = \"a, b\""
-        );
-        let config = config(&file).unwrap();
-
-        assert!(config.authentication.certificate.is_some());
-        let clients = config.tls.unwrap().clients.unwrap();
-        assert_eq!(clients.presence, server_tls::Presence::Required);
-        assert_eq!(clients.crl_file, None);
-    }
-
-    #[test]
-    fn keys_of_tls_that_miss_another_are_faults() {
-        for (keys, missing) in [
-            ("certificate_file = \"c\"", "tls.key_file is not"),
-            ("key_file = \"k\"", "tls.certificate_file is not"),
-            ("client_ca_file = \"a\"", "tls.certificate_file is not"),
-            (
-                "certificate_file = \"c\"\nkey_file = \"k\"\ncrl_file = \"l\"",
-                "tls.client_ca_file is not",
-            ),
-            (
-                "certificate_file = \"c\"\nkey_file = \"k\"\nclient_certificates = \"optional\"",
-                "tls.client_ca_file is not",
-            ),
-            (
-                &format!("{FILES}client_certificates = \"sometimes\""),
-                "`required` or `optional`",
-            ),
-        ] {
-            let faults = config(&format!("sandbox.enabled = true\n[tls]\n{keys}")).unwrap_err();
-            assert_eq!(faults.len(), 1, "{keys}: {faults:?}");
-            assert!(faults[0].contains(missing), "{keys}: {faults:?}");
-        }
-    }
-
-    #[test]
-    fn a_certificate_names_nobody_where_none_is_asked_for() {
-        let without =
-            config("sandbox.enabled = true\nauth.certificate.dns_names = \"a.example\"").unwrap_err();
-        let insecure = config(&format!(
-            "insecure_no_auth = true\nstore = \":memory:\"\nauth.certificate.dns_names = \"a.example\"\n[tls]\n{FILES}"
-        ))
-        .unwrap_err();
-        let wildcard = config(&format!(
-            "store = \":memory:\"\nsandbox.enabled = true\nauth.certificate.dns_names = \"*.example\"\n[tls]\n{FILES}"
-        ))
-        .unwrap_err();
-
-        assert!(without[0].contains("tls.client_ca_file"), "{without:?}");
-        assert!(insecure[0].contains("exclude each other"), "{insecure:?}");
-        assert!(
-            wildcard[0].contains("auth.certificate.dns_names has `*.example`"),
-            "{wildcard:?}"
-        );
     }
 
     #[test]

@@ -47,6 +47,7 @@ extern crate self as ram_facade;
 pub mod api;
 pub mod audit;
 pub mod auth;
+pub mod bounded;
 pub mod call;
 pub mod cli;
 pub mod clock;

@@ -217,6 +217,17 @@ impl<K: Clone + Eq + Hash> Pacing<K> {
         (!self.lanes.is_empty()).then(|| now + self.rate.time_for(now, 1))
     }
 
+    /// Takes out a request that waits if it would be too late even were it the next: the rate may have fallen since it
+    /// was let in. Returns the refusal then.
+    pub fn give_up(&mut self, now: Time, ticket: Ticket, deadline: Time) -> Option<Refusal> {
+        let next = now + self.rate.time_for(now, 1);
+        let is_late = next + self.latency.median(now) > deadline;
+        (is_late && self.lanes.remove(ticket)).then(|| Refusal {
+            why: Why::TooLate,
+            wait: self.rate.time_for(now, self.lanes.len() + 1),
+        })
+    }
+
     /// Whoever held `ticket` has gone. Returns whether it still waited.
     pub fn leave(&mut self, ticket: Ticket) -> bool {
         self.lanes.remove(ticket)

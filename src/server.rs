@@ -185,12 +185,8 @@ impl Server {
         audit.register(&mut registry);
         let metrics = start_metrics(config.metrics.listen, registry, &stop).await?;
 
-        let reopening = audit.clone().reopen_on_hangup(stop.clone());
-        tokio::spawn(async move {
-            if let Err(error) = reopening.await {
-                tracing::error!(%error, "the audit log is not opened again on SIGHUP");
-            }
-        });
+        let reopening = audit.reopen_on_hangup(stop.clone());
+        watch(reopening, "the audit log is not opened again on SIGHUP");
         let stack = Stack::new(policy, idempotency, retry, pacer, config.attempt, ram).audited(&audit);
         let routes = routes(stack, &health)?;
 
@@ -220,7 +216,11 @@ impl Server {
             .service(routes);
 
         if let Some(tls) = &tls {
-            watch(tls, &stop);
+            let watching = Arc::clone(tls).watch(stop.clone());
+            watch(
+                watching,
+                "the files of TLS are not watched: changes need a restart",
+            );
         }
         health::serving(&health, issuers.is_none()).await;
         let becoming_ready = issuers.map(|issuers| {
@@ -385,11 +385,11 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     })
 }
 
-/// Takes the files of TLS over when they change, until `stop`.
-fn watch(tls: &Arc<Tls>, stop: &CancellationToken) {
-    match Arc::clone(tls).watch(stop.clone()) {
+/// Runs `watching` in a task of its own; `otherwise` is what the log says if it cannot be.
+fn watch(watching: io::Result<impl Future<Output = ()> + Send + 'static>, otherwise: &str) {
+    match watching {
         Ok(watching) => drop(tokio::spawn(watching)),
-        Err(error) => tracing::error!(%error, "the files of TLS are not watched: changes need a restart"),
+        Err(error) => tracing::error!(%error, "{otherwise}"),
     }
 }
 

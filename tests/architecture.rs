@@ -113,14 +113,14 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: "auth",
-        may: &["auth", "call", "operation", "rules", "watch"],
-        because: "a verifier knows headers, connections and callers and may watch a file of its own; a policy takes a \
+        may: &["auth", "bounded", "call", "operation", "rules", "watch"],
+        because: "a verifier knows headers, connections and callers and may read and watch a file of its own; a policy takes a \
                   request's values apart as validation does",
     },
     Rule {
         of: "idempotency",
-        may: &["call", "idempotency"],
-        because: "keys, records and stores know callers, not RAM and not the edge",
+        may: &["bounded", "call", "idempotency"],
+        because: "keys, records and stores know callers and a file of keys, not RAM and not the edge",
     },
     Rule {
         of: "pacing",

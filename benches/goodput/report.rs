@@ -121,7 +121,8 @@ pub fn write(scenarios: &[&Scenario], outcomes: &Outcomes, misses: &[String]) {
          rate and a burst of 10, 60 to 240 ms for work, 5 ms for a refusal. Each scenario lasts 10 minutes; callers begin\n\
          operations at random moments whatever became of earlier ones, and wait 10 s for each try. ram-facade is its real stack\n\
          (idempotency, retry, pace, attempt) over the same SDK client. Its rows are over {} seeds, the others' over {}; what stands\n\
-         in brackets is the spread. Goodput counts what succeeded in time. Light callers are all but the one that sends most. Late\n\
+         in brackets is the spread. Goodput counts what succeeded in time; where another program calls too, what it leaves is\n\
+         possible, and no less than an equal share. Light callers are all but the one that sends most. Late\n\
          is what RAM executed when nobody waited for it any more. A row of the SDK is one process whose callers share a client; RAM\n\
          accepts what the SDK sends without idempotency records, so the comparison is about load alone.\n\n\
          {missed}\n\n\

@@ -256,8 +256,8 @@ impl Scenario {
             if let Some((begins, ends)) = self.model.outage {
                 span -= (ends.min(to) - begins.max(*from)).max(0.0);
             }
-            // What is left when the foreign program gets all that it asks for.
-            sum += span * (cap - self.model.foreign).min(offered);
+            // What the foreign program leaves, but no less than an equal share.
+            sum += span * (cap - self.model.foreign).max(cap / 2.0).min(offered);
         }
         (sum + f64::from(self.herd)) / self.duration
     }

@@ -136,12 +136,11 @@ impl Jwt {
             faults,
         };
         let text = file::read(path, file::MAX_FILE).map_err(LoadError::File)?;
-        let text =
-            String::from_utf8(text).map_err(|_not_text| at_fault(vec!["it is no UTF-8".to_owned()]))?;
+        let text = str::from_utf8(&text).map_err(|_not_text| at_fault(vec!["it is no UTF-8".to_owned()]))?;
         let metrics = Metrics::default();
         let mut known = HashMap::new();
         let mut faults = Vec::new();
-        for settings in settings::parse(&text).map_err(at_fault)? {
+        for settings in settings::parse(text).map_err(at_fault)? {
             match prepare(&settings, metrics.of(&settings.issuer)) {
                 Ok(keys) => {
                     known.insert(settings.issuer.clone(), Known { settings, keys });

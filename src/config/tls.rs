@@ -144,3 +144,69 @@ fn list(r: &mut Reader, key: &'static str, values: &str, meaning: &'static str) 
     let items = text.split(',').map(|item| item.trim().to_owned());
     items.filter(|item| !item.is_empty()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::config, *};
+
+    const FILES: &str = "certificate_file = \"c\"\nkey_file = \"k\"\nclient_ca_file = \"a\"\n";
+
+    #[test]
+    fn a_certificate_that_names_its_caller_is_authentication_enough() {
+        let file = format!(
+            "listen = \"0.0.0.0:1\"\nstore = \":memory:\"\npolicy.allow_all = true\n[tls]\n{FILES}[auth.certificate]\ntrust_domains = \"a, b\""
+        );
+        let config = config(&file).unwrap();
+
+        assert!(config.authentication.certificate.is_some());
+        let clients = config.tls.unwrap().clients.unwrap();
+        assert_eq!(clients.presence, Presence::Required);
+        assert_eq!(clients.crl_file, None);
+    }
+
+    #[test]
+    fn keys_of_tls_that_miss_another_are_faults() {
+        for (keys, missing) in [
+            ("certificate_file = \"c\"", "tls.key_file is not"),
+            ("key_file = \"k\"", "tls.certificate_file is not"),
+            ("client_ca_file = \"a\"", "tls.certificate_file is not"),
+            (
+                "certificate_file = \"c\"\nkey_file = \"k\"\ncrl_file = \"l\"",
+                "tls.client_ca_file is not",
+            ),
+            (
+                "certificate_file = \"c\"\nkey_file = \"k\"\nclient_certificates = \"optional\"",
+                "tls.client_ca_file is not",
+            ),
+            (
+                &format!("{FILES}client_certificates = \"sometimes\""),
+                "`required` or `optional`",
+            ),
+        ] {
+            let faults = config(&format!("sandbox.enabled = true\n[tls]\n{keys}")).unwrap_err();
+            assert_eq!(faults.len(), 1, "{keys}: {faults:?}");
+            assert!(faults[0].contains(missing), "{keys}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_names_nobody_where_none_is_asked_for() {
+        let without =
+            config("sandbox.enabled = true\nauth.certificate.dns_names = \"a.example\"").unwrap_err();
+        let insecure = config(&format!(
+            "insecure_no_auth = true\nstore = \":memory:\"\nauth.certificate.dns_names = \"a.example\"\n[tls]\n{FILES}"
+        ))
+        .unwrap_err();
+        let wildcard = config(&format!(
+            "store = \":memory:\"\nsandbox.enabled = true\nauth.certificate.dns_names = \"*.example\"\n[tls]\n{FILES}"
+        ))
+        .unwrap_err();
+
+        assert!(without[0].contains("tls.client_ca_file"), "{without:?}");
+        assert!(insecure[0].contains("exclude each other"), "{insecure:?}");
+        assert!(
+            wildcard[0].contains("auth.certificate.dns_names has `*.example`"),
+            "{wildcard:?}"
+        );
+    }
+}

@@ -20,8 +20,11 @@
 //! # What it leaves behind
 //! What RAM accepts and throttles makes the rate for the next.
 
+#[cfg(test)]
+mod interleavings;
 mod metrics;
 mod pacer;
+mod sync;
 
 use std::{
     future::Future,

@@ -65,7 +65,10 @@ impl<S: Handler> Service<Request> for RequestId<S> {
 pub struct Stamp(HeaderValue);
 
 impl Finish for Stamp {
-    fn finish(self, mut response: Response) -> Response {
+    fn finish(mut self, mut response: Response) -> Response {
+        // No secret, but never seen again: kept out of HPACK's table, which h2 would otherwise search through dozens of
+        // ids in vain for every response (RFC 7541, 6.2.3).
+        self.0.set_sensitive(true);
         response.headers_mut().insert(REQUEST_ID, self.0);
         response
     }

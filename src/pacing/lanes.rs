@@ -210,23 +210,30 @@ mod tests {
         assert!(order(lanes).iter().position(|&t| t == 6).unwrap() <= ahead);
     }
 
+    const CALLERS: u8 = 5;
+
     proptest! {
+        /// Whoever comes, and leaves the queue, when.
         #[test]
         fn no_caller_with_a_backlog_gets_less_than_its_share_by_more_than_one(
-            arrivals in prop::collection::vec((0_u8..5, 0_usize..4), 1..200),
+            arrivals in prop::collection::vec((0..CALLERS, 0_usize..4, prop::option::of(1_u64..200)), 1..200),
         ) {
             let mut lanes = Lanes::default();
             let mut ticket = 0;
             let mut owner = HashMap::new();
             // Since when each caller has had a backlog, and what each was served since then.
-            let mut served_since: HashMap<u8, HashMap<u8, i32>> = HashMap::new();
-            for (caller, pops) in arrivals {
+            let mut served_since: HashMap<u8, HashMap<u8, u32>> = HashMap::new();
+            for (caller, pops, leaves) in arrivals {
                 ticket += 1;
                 owner.insert(ticket, caller);
                 if lanes.len_of(&caller) == 0 {
                     served_since.insert(caller, HashMap::new());
                 }
                 lanes.push_back(&caller, place(ticket));
+                if let Some(leaves) = leaves {
+                    lanes.remove(Ticket(leaves));
+                    served_since.retain(|caller, _| lanes.len_of(caller) > 0);
+                }
                 for _ in 0..pops {
                     let Some(popped) = lanes.pop() else { break };
                     let popped = owner[&popped.ticket.0];
@@ -238,6 +245,8 @@ mod tests {
                         let own = served.get(caller).copied().unwrap_or_default();
                         let most = served.values().copied().max().unwrap_or_default();
                         prop_assert!(own + 1 >= most, "{caller} got {own} while another got {most}");
+                        let all: u32 = served.values().sum();
+                        prop_assert!((own + 1) * u32::from(CALLERS) > all, "{caller} got {own} of {all}");
                     }
                     served_since.retain(|caller, _| lanes.len_of(caller) > 0);
                 }

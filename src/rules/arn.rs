@@ -59,8 +59,8 @@ impl<'a> Arn<'a> {
         if !arn.account.is_empty() && arn.account != "aws" && !is_account(arn.account) {
             return Err("has a malformed account; account ids have 12 digits");
         }
-        let unfit = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '*' | '?') || !c.is_ascii();
-        if arn.resource.is_empty() || arn.resource.contains(unfit) {
+        let is_fit = |b: u8| b.is_ascii_graphic() && !matches!(b, b'*' | b'?');
+        if arn.resource.is_empty() || !arn.resource.bytes().all(is_fit) {
             return Err("has a malformed resource part; it is not empty and has no spaces and no wildcards");
         }
         Ok(arn)

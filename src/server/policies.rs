@@ -66,11 +66,7 @@ async fn start_cedar(
     super::health::set(health, HEALTH, true).await;
 
     let watching = Arc::clone(&cedar).watch(POLL_INTERVAL, stop.clone());
-    tokio::spawn(async move {
-        if let Err(error) = watching.await {
-            tracing::error!(%error, "the policies are not watched: changes need a restart");
-        }
-    });
+    super::watch(watching, "the policies are not watched: changes need a restart");
     let (health, mut current, stop) = (health.clone(), cedar.is_current(), stop.clone());
     tokio::spawn(stop.run_until_cancelled_owned(async move {
         while current.changed().await.is_ok() {

@@ -41,10 +41,8 @@ pub(super) fn start(how: &Authentication, stop: &CancellationToken) -> Result<Ve
     if let Some(path) = &how.issuers_file {
         let jwt = Arc::new(Jwt::load(path)?);
         jwt.keep_current(stop);
-        match jwt.fetch_on_hangup(stop.clone()) {
-            Ok(fetching) => drop(tokio::spawn(fetching)),
-            Err(error) => tracing::error!(%error, "the issuers' keys are not fetched on SIGHUP"),
-        }
+        let fetching = jwt.fetch_on_hangup(stop.clone());
+        super::watch(fetching, "the issuers' keys are not fetched on SIGHUP");
         verifiers.jwt = Some(Arc::clone(&jwt) as Arc<dyn Authenticator>);
         issuers = Some(jwt);
     }
@@ -61,11 +59,7 @@ fn static_tokens(path: &Path, stop: &CancellationToken) -> Result<Arc<dyn Authen
     let settings = static_tokens::Settings::new(path);
     let tokens = Arc::new(StaticTokens::load(settings.path)?);
     let watching = Arc::clone(&tokens).watch(settings.poll_interval, stop.clone());
-    tokio::spawn(async move {
-        if let Err(error) = watching.await {
-            tracing::error!(%error, "the token file is not watched: changes need a restart");
-        }
-    });
+    super::watch(watching, "the token file is not watched: changes need a restart");
     Ok(tokens)
 }
 

@@ -153,7 +153,8 @@ impl Drop for Entry<'_> {
     }
 }
 
-fn refusal(status: &Status) -> Heard {
+/// What a refusal says of the intent.
+pub fn refusal(status: &Status) -> Heard {
     let details = status.get_error_details();
     // The connection broke, or nobody listens: nothing is known.
     let Some(info) = details.error_info() else {

@@ -350,7 +350,11 @@ impl Watched {
         .unwrap();
         let cedar = Arc::new(Cedar::load(folder.path(), OPERATIONS).unwrap());
         let stop = CancellationToken::new();
-        tokio::spawn(Arc::clone(&cedar).watch(Duration::from_millis(5), stop.clone()));
+        tokio::spawn(
+            Arc::clone(&cedar)
+                .watch(Duration::from_millis(5), stop.clone())
+                .unwrap(),
+        );
         Self {
             folder,
             current: cedar.is_current(),

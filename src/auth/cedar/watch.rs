@@ -3,7 +3,7 @@
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,19 +26,31 @@ impl Cedar {
     ///
     /// # Errors
     /// If the process cannot listen to SIGHUP.
-    pub async fn watch(
+    ///
+    /// # Cancellation
+    /// A look that has begun goes on to its end.
+    pub fn watch(
         self: Arc<Self>,
         poll_interval: Duration,
         shutdown: CancellationToken,
-    ) -> io::Result<()> {
-        let mut hangups = signal(SignalKind::hangup())?;
+    ) -> io::Result<impl Future<Output = ()>> {
+        let hangups = signal(SignalKind::hangup())?;
+        Ok(self.keep_looking(poll_interval, shutdown, hangups))
+    }
+
+    async fn keep_looking(
+        self: Arc<Self>,
+        poll_interval: Duration,
+        shutdown: CancellationToken,
+        mut hangups: Signal,
+    ) {
         let mut ticks = interval(poll_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // One line in the log for a fault, however often it is met.
         let mut told = String::new();
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
                 Some(()) = hangups.recv() => told.clear(),
             }

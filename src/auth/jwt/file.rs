@@ -2,12 +2,15 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::bounded;
 
 /// Largest file other than a key set, in bytes.
 pub(super) const MAX_FILE: usize = 1_024 * 1_024;
@@ -32,7 +35,7 @@ pub enum FileError {
 }
 
 /// Reads a file that decides who is let in.
-pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+pub(super) fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let failed = |source| FileError::Read {
         path: path.to_owned(),
         source,
@@ -43,12 +46,5 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
             path: path.to_owned(),
         });
     }
-    let mut content = Vec::new();
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(most).read_to_end(&mut content).map_err(failed)?;
-    if content.len() > limit {
-        let too_large = format!("it is larger than {limit} bytes");
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, too_large)));
-    }
-    Ok(content)
+    bounded::read(&file, limit).map_err(failed)
 }

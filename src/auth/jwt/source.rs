@@ -67,7 +67,7 @@ impl Source for FromFile {
         Box::pin(async move {
             let reading = tokio::task::spawn_blocking(move || read(&path, MAX_SET));
             let ended = reading.await.map_err(|e| FetchError::Broken(e.into()))?;
-            Ok(ended?)
+            Ok(ended?.to_vec())
         })
     }
 

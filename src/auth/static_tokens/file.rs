@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bounded,
     failure::chain,
     watch::{self, Reading},
 };
@@ -23,7 +24,7 @@ use super::{
 };
 
 /// Largest file that is read, in bytes: some 10,000 lines.
-const MAX_FILE: u64 = 1_024 * 1_024;
+const MAX_FILE: usize = 1_024 * 1_024;
 
 /// Why a file of tokens was not taken over.
 #[derive(Debug, Error)]
@@ -86,15 +87,16 @@ impl StaticTokens {
     ///
     /// # Errors
     /// If the process cannot listen to SIGHUP.
-    pub async fn watch(
+    ///
+    /// # Cancellation
+    /// A reading that has begun goes on to its end.
+    pub fn watch(
         self: Arc<Self>,
         poll_interval: Duration,
         shutdown: CancellationToken,
-    ) -> io::Result<()> {
-        let tokens = Arc::clone(&self);
+    ) -> io::Result<impl Future<Output = ()>> {
         let files = vec![self.path.clone()];
-        watch::files(files, poll_interval, shutdown, move || finality(&tokens.reload()))?.await;
-        Ok(())
+        watch::files(files, poll_interval, shutdown, move || finality(&self.reload()))
     }
 }
 
@@ -122,15 +124,8 @@ pub(super) fn read(path: &Path) -> Result<Table, LoadError> {
         tracing::warn!(path = %path().display(), "everybody on this machine can read the token file");
     }
 
-    let mut text = String::new();
-    let length = file
-        .take(MAX_FILE + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
-        let too_large = format!("it is larger than {MAX_FILE} bytes");
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, too_large)));
-    }
+    let bytes = bounded::read(&file, MAX_FILE).map_err(failed)?;
+    let text = io::read_to_string(bytes.as_slice()).map_err(failed)?;
     let table = Table::parse(&text).map_err(|faults| LoadError::Parse { path: path(), faults })?;
     if table.len() == 0 {
         return Err(LoadError::Empty { path: path() });

@@ -288,7 +288,11 @@ async fn a_changed_file_is_read_while_the_server_runs() {
     let file = Fixture::new(&line("first", "alice"));
     let tokens = Arc::new(file.load());
     let shutdown = CancellationToken::new();
-    let watching = tokio::spawn(Arc::clone(&tokens).watch(Duration::from_millis(5), shutdown.clone()));
+    let watching = tokio::spawn(
+        Arc::clone(&tokens)
+            .watch(Duration::from_millis(5), shutdown.clone())
+            .unwrap(),
+    );
 
     file.write(&line("second", "alice"));
     is_known(&tokens, "second").await;
@@ -298,7 +302,7 @@ async fn a_changed_file_is_read_while_the_server_runs() {
     is_known(&tokens, "third").await;
 
     shutdown.cancel();
-    watching.await.unwrap().unwrap();
+    watching.await.unwrap();
 }
 
 #[tokio::test]
@@ -306,8 +310,11 @@ async fn a_hangup_makes_it_read_the_file_at_once() {
     let file = Fixture::new(&line("first", "alice"));
     let tokens = Arc::new(file.load());
     file.write(&line("second", "alice"));
-    let watching =
-        tokio::spawn(Arc::clone(&tokens).watch(Duration::from_secs(3_600), CancellationToken::new()));
+    let watching = tokio::spawn(
+        Arc::clone(&tokens)
+            .watch(Duration::from_secs(3_600), CancellationToken::new())
+            .unwrap(),
+    );
     // The first look is over, and with it the only one of this hour; the signal does not end the process any more.
     is_known(&tokens, "second").await;
 

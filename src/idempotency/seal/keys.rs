@@ -8,7 +8,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,8 @@ use aws_lc_rs::aead::{AES_256_GCM, RandomizedNonceKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use crate::bounded;
 
 /// Largest file that is read, in bytes: a thousand keys.
 const MAX_FILE: usize = 64 * 1_024;
@@ -163,16 +165,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
     };
     let file = File::open(path).map_err(failed)?;
     check_mode(path, &file.metadata().map_err(failed)?)?;
-
-    let mut text = Zeroizing::new(Vec::with_capacity(2 * MAX_FILE));
-    file.take(MAX_FILE as u64 + 1)
-        .read_to_end(&mut text)
-        .map_err(failed)?;
-    if text.len() > MAX_FILE {
-        let too_large = format!("it is larger than {MAX_FILE} bytes");
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, too_large)));
-    }
-    Ok(text)
+    bounded::read(&file, MAX_FILE).map_err(failed)
 }
 
 /// A group may read: that is how container platforms hand out secrets.

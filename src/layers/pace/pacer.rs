@@ -4,20 +4,14 @@
 //! it is. So no task has to be kept running, and one that is dropped leaves nothing undone. The lock is never held
 //! across an await.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, time::Duration};
 
-use tokio::{
-    select,
-    sync::{Notify, oneshot},
-    time::{Instant, sleep_until},
-};
+use tokio::select;
 
-use super::Metrics;
+use super::{
+    Metrics,
+    sync::{Arc, Instant, Mutex, MutexGuard, Notify, PoisonError, oneshot, sleep_until},
+};
 use crate::{
     call::Caller,
     pacing::{Answer, Asking, End, Pacing, Refusal, Regime, Settings, Ticket, Time, Verdict},
@@ -32,7 +26,7 @@ pub struct Pacer {
 struct Shared {
     began: Instant,
     state: Mutex<State>,
-    /// Told when the rate has changed, and with it the time of the next request.
+    /// Told when the time of the next request has changed.
     changed: Notify,
     metrics: Metrics,
 }
@@ -89,7 +83,8 @@ impl Pacer {
     /// Waits until a request of `caller` may leave whose answer is of use until `deadline`.
     ///
     /// # Errors
-    /// A refusal: at once if the wait would be too long, later if others came to need the place or the rate fell.
+    /// A refusal: at once if the wait would be too long, later if others came to need the place or the rate fell, and
+    /// never behind `deadline`.
     ///
     /// # Cancellation
     /// Dropping it gives up the place, or the permit, to the next.
@@ -107,16 +102,17 @@ impl Pacer {
                 Answer::Wait(ticket) => {
                     let (tell, told) = oneshot::channel();
                     state.waiting.insert(ticket, tell);
-                    Ok(Some((ticket, told)))
+                    Ok(Some((ticket, deadline, told)))
                 }
             }
         });
         let granted = match answer {
             Ok(None) => Ok(self.permit(false)),
-            Ok(Some((ticket, told))) => {
+            Ok(Some((ticket, deadline, told))) => {
                 let waiting = Waiting {
                     pacer: self,
                     ticket,
+                    deadline,
                     told,
                 };
                 waiting.for_turn().await
@@ -134,8 +130,17 @@ impl Pacer {
         }
     }
 
+    /// The refusal of who waits and cannot have its turn in time any more.
+    fn give_up(&self, ticket: Ticket, deadline: Time) -> Option<Refusal> {
+        let now = self.now();
+        let mut state = self.lock();
+        let refusal = state.pacing.give_up(now, ticket, deadline)?;
+        state.waiting.remove(&ticket);
+        Some(refusal)
+    }
+
     /// When to look again whose turn it is.
-    fn next(&self) -> Instant {
+    pub(super) fn next(&self) -> Instant {
         let now = self.now();
         let next = self.lock().pacing.next(now);
         // Somebody who waits is in the queue or has been told, so there is a next one; else a look does no harm.
@@ -186,8 +191,8 @@ impl Pacer {
 
     fn give_back(&self) {
         self.update(|state, now| state.pacing.give_back(now));
-        // One look more: the right that came back may be somebody's.
-        self.update(|_, _| ());
+        // While RAM wants a pause it is nobody's yet, but the first behind the pause leaves sooner than all believe.
+        self.shared.changed.notify_waiters();
     }
 
     fn now(&self) -> Time {
@@ -209,6 +214,7 @@ impl fmt::Debug for Pacer {
 struct Waiting<'a> {
     pacer: &'a Pacer,
     ticket: Ticket,
+    deadline: Time,
     told: oneshot::Receiver<Verdict>,
 }
 
@@ -217,6 +223,9 @@ impl Waiting<'_> {
         loop {
             // Made before the time is read, so that no change in between goes unseen.
             let changed = self.pacer.shared.changed.notified();
+            if let Some(refusal) = self.pacer.give_up(self.ticket, self.deadline) {
+                return Err(refusal);
+            }
             let next = self.pacer.next();
             select! {
                 biased;

@@ -68,6 +68,46 @@ fn delay(failure: &Failure) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_is_refused_as_soon_as_the_rate_falls_below_what_its_deadline_allows() {
+    let pacer = fixed(1.0);
+    let (caller, begun) = (Caller::new("test", "a"), Instant::now());
+    let deadline = begun + Duration::from_secs(2);
+    let under_way = pacer
+        .acquire(&caller, deadline, Asking::First)
+        .await
+        .unwrap()
+        .leave();
+
+    let waits = pacer.acquire(&caller, deadline, Asking::First);
+    let throttle = async {
+        advance(Duration::from_millis(300)).await;
+        under_way.ended(End::Throttled(Some(Duration::from_secs(20))));
+    };
+    let (refused, ()) = futures_util::future::join(waits, throttle).await;
+
+    assert_eq!(refused.unwrap_err().why, Why::TooLate);
+    assert_eq!(begun.elapsed().as_millis(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_comes_back_during_a_pause_leaves_behind_it_with_no_further_wait() {
+    let pacer = fixed(8.0);
+    let (caller, begun) = (Caller::new("test", "a"), Instant::now());
+    let ask = || pacer.acquire(&caller, begun + LONG, Asking::First);
+    let (under_way, unused) = (ask().await.unwrap().leave(), ask().await.unwrap());
+
+    let throttle = async {
+        under_way.ended(End::Throttled(Some(Duration::from_secs(1))));
+        advance(Duration::from_millis(300)).await;
+        drop(unused);
+    };
+    let (permit, ()) = futures_util::future::join(ask(), throttle).await;
+
+    let _ = permit.unwrap();
+    assert_eq!(begun.elapsed().as_millis(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_leave_at_the_rate() {
     let (pacer, ram) = (fixed(2.0), Script::default());
     let begun = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,6 +20,7 @@ use webpki::{BorrowedCertRevocationList, EndEntityCert, KeyUsage};
 use zeroize::Zeroizing;
 
 use super::{Clients, Presence, Settings};
+use crate::bounded;
 
 const CERTIFICATE: &str = "tls.certificate_file";
 const KEY: &str = "tls.key_file";
@@ -27,7 +28,7 @@ const CA: &str = "tls.client_ca_file";
 const CRL: &str = "tls.crl_file";
 
 /// Largest file that is read, in bytes: a revocation list of some 400,000 certificates.
-const MAX_FILE: u64 = 16 * 1_024 * 1_024;
+const MAX_FILE: usize = 16 * 1_024 * 1_024;
 
 /// Rights that nobody may have on a private key: all of others', and the group's writing.
 const OTHERS: u32 = 0o027;
@@ -276,8 +277,7 @@ pub(super) fn read(key: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>,
         source,
     };
     let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.mode() & 0o7777;
+    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
     if key == KEY && mode & OTHERS != 0 {
         return Err(LoadError::Exposed {
             key,
@@ -285,15 +285,7 @@ pub(super) fn read(key: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>,
             mode,
         });
     }
-    // All at once: a buffer that grows leaves copies of a key behind.
-    let length = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
-    let taken = file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if u64::try_from(taken).is_ok_and(|taken| taken > MAX_FILE) {
-        let too_large = format!("it is larger than {MAX_FILE} bytes");
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, too_large)));
-    }
-    Ok(bytes)
+    bounded::read(&file, MAX_FILE).map_err(failed)
 }
 
 /// A kind of PEM block, by the name that stands in the file.
