@@ -12,6 +12,7 @@ mod writer;
 
 use std::{io, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
+use prometheus_client::registry::Registry;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -129,10 +130,21 @@ impl Audit {
         written.await.unwrap_or(Err(NotWritten))
     }
 
+    /// Makes the count of lost lines part of `registry`, if there is a log.
+    pub fn register(&self, registry: &mut Registry) {
+        if let Some(writer) = &self.writer {
+            registry.register(
+                "ram_facade_audit_lost_lines",
+                "Lines of the audit log that could not be written",
+                writer.lost().clone(),
+            );
+        }
+    }
+
     /// How many lines were lost since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.writer.as_ref().map_or(0, |writer| writer.lost())
+        self.writer.as_ref().map_or(0, |writer| writer.lost().get())
     }
 
     /// Opens the file anew at every SIGHUP, as log rotation wants it, until `stop` is cancelled.

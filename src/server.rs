@@ -178,9 +178,13 @@ impl Server {
         let target = registry.sub_registry_with_labels(labels(&ram).into_iter());
         pacer.metrics().register(target);
         retry.metrics().register(target);
+        if let Some(issuers) = &issuers {
+            issuers.metrics().register(&mut registry);
+        }
+        let audit = Audit::start(&config.audit)?;
+        audit.register(&mut registry);
         let metrics = start_metrics(config.metrics.listen, registry, &stop).await?;
 
-        let audit = Audit::start(&config.audit)?;
         let reopening = audit.reopen_on_hangup(stop.clone());
         watch(reopening, "the audit log is not opened again on SIGHUP");
         let stack = Stack::new(policy, idempotency, retry, pacer, config.attempt, ram).audited(&audit);

@@ -13,7 +13,7 @@ mod common;
 
 use std::{fs, path::Path, time::Duration};
 
-use common::{Facade, Process, arn, connect, refusal, request, until};
+use common::{Facade, Process, arn, connect, refusal, request, secrets, until};
 use ram_facade::pb::v1::{CreateResourceShareRequest, ListResourceTypesRequest};
 use serde_json::Value;
 use tonic::{Code, Request};
@@ -22,6 +22,7 @@ const OTHERS: &str = "arn:aws:ec2:us-east-1:999900001111:subnet/subnet-0a1b2c3d4
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
+    secrets::assert_hidden("the audit log", &text);
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}")))
         .collect()

@@ -16,6 +16,7 @@ use common::{
     Facade, arn,
     raw::{self, Raw, frame},
     refusal, request as create,
+    secrets::{ALPHA, BETA, token_line},
 };
 use http::{Method, StatusCode};
 use prost::Message;
@@ -517,33 +518,30 @@ async fn client_tokens_outside_their_alphabet_are_refused_and_odd_ones_inside_ar
 async fn more_than_one_credential_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tokens");
-    std::fs::write(
-        &file,
-        "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8 service-a\n",
-    )
-    .unwrap();
+    std::fs::write(&file, token_line(ALPHA, "service-a")).unwrap();
     let facade = Facade::with(&[("auth.tokens_file", common::path(&file))]).await;
     let raw = Raw::connect(facade.server.address()).await;
 
+    let good_one = format!("Bearer {ALPHA}");
     for credentials in [
-        &["Bearer alpha", "Bearer alpha"][..],
-        &["Basic YTpi"],
-        &["Bearer  alpha"],
-        &["Bearer\talpha"],
-        &["Bearer"],
-        &["Bearer alpha,Bearer beta"],
-        &["alpha"],
+        &[good_one.clone(), good_one.clone()][..],
+        &["Basic YTpi".to_owned()],
+        &[format!("Bearer  {ALPHA}")],
+        &[format!("Bearer\t{ALPHA}")],
+        &["Bearer".to_owned()],
+        &[format!("{good_one},Bearer {BETA}")],
+        &[ALPHA.to_owned()],
     ] {
         let request = credentials
             .iter()
-            .fold(raw::request(), |r, c| r.header("authorization", *c));
+            .fold(raw::request(), |r, c| r.header("authorization", c));
         let answer = raw.send(request, &frame(&good())).await;
         assert_eq!(answer.status, Some(16), "{credentials:?}: {answer:?}");
-        assert!(!format!("{answer:?}").contains("alpha"), "{credentials:?}");
+        assert!(!format!("{answer:?}").contains(ALPHA), "{credentials:?}");
     }
     let answer = raw
         .send(
-            raw::request().header("authorization", "bearer alpha"),
+            raw::request().header("authorization", format!("bearer {ALPHA}")),
             &frame(&good()),
         )
         .await;

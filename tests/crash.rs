@@ -185,7 +185,7 @@ async fn a_second_process_on_the_same_file_is_refused_with_a_clear_error() {
     let store = setup.dir.path().join("idempotency.sqlite");
 
     let arguments = common::serve(&setup.url, common::path(&store));
-    let output = common::command(&arguments, &[]).output().unwrap();
+    let output = common::output(&mut common::command(&arguments, &[]));
 
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -202,7 +202,7 @@ async fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     std::fs::write(&store, "something precious").unwrap();
 
     let arguments = common::serve(&setup.url, common::path(&store));
-    let output = common::command(&arguments, &[]).output().unwrap();
+    let output = common::output(&mut common::command(&arguments, &[]));
 
     assert_eq!(
         output.status.code(),

@@ -11,7 +11,10 @@
 
 mod common;
 
-use common::{Facade, arn, refusal, request};
+use common::{
+    Facade, arn, refusal, request,
+    secrets::{ALPHA, BETA, token_line},
+};
 use ram_facade::pb::v1::{
     CreateResourceShareRequest, ListResourceTypesRequest, ResourceShareConfiguration,
     ResourceShareFeatureSet, ResourceShareStatus, Tag,
@@ -189,9 +192,7 @@ async fn the_callers_token_never_reaches_ram() {
 async fn two_callers_with_the_same_token_get_two_shares() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tokens");
-    // SHA-256 of `alpha` and of `beta`.
-    let tokens = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8 service-a\n\
-                  f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753 service-b\n";
+    let tokens = token_line(ALPHA, "service-a") + &token_line(BETA, "service-b");
     std::fs::write(&file, tokens).unwrap();
     let facade = Facade::with(&[("auth.tokens_file", common::path(&file))]).await;
     let call = |bearer: &'static str| {
@@ -203,9 +204,9 @@ async fn two_callers_with_the_same_token_get_two_shares() {
         async move { client.create(request).await }
     };
 
-    let a = call("alpha").await.unwrap();
-    let b = call("beta").await.unwrap();
-    let a_again = call("alpha").await.unwrap();
+    let a = call(ALPHA).await.unwrap();
+    let b = call(BETA).await.unwrap();
+    let a_again = call(ALPHA).await.unwrap();
 
     assert_ne!(arn(&a), arn(&b));
     assert_eq!(arn(&a), arn(&a_again));

@@ -100,7 +100,7 @@ fn wrapped(wrapper: &str, arguments: &[&str], command: &Command) -> Command {
 
 /// Runs what should end at once, and ends it where it does not.
 fn run(command: &Command) -> Output {
-    wrapped("timeout", &["20"], command).output().unwrap()
+    common::output(&mut wrapped("timeout", &["20"], command))
 }
 
 fn assert_refused(output: &Output, why: &str) {

@@ -13,7 +13,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Process, command, connect, put_faults, refusal, request, until};
+use common::{
+    Process, command, connect, put_faults, refusal, request,
+    secrets::{ALPHA, BETA, token_line},
+    until,
+};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tonic::Code;
 use tonic_health::pb::{
@@ -98,9 +102,10 @@ async fn health_speaks_for_the_server_and_for_its_service() {
         .unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
 
-    let asked = command(&["healthcheck", "--address", &address.to_string()], &[])
-        .output()
-        .unwrap();
+    let asked = common::output(&mut command(
+        &["healthcheck", "--address", &address.to_string()],
+        &[],
+    ));
     assert_eq!(
         (asked.status.code(), asked.stdout.as_slice()),
         (Some(0), b"SERVING\n".as_slice())
@@ -140,9 +145,10 @@ async fn healthcheck_fails_where_nothing_serves() {
         .unwrap()
         .port();
 
-    let asked = command(&["healthcheck", "--address", &format!("127.0.0.1:{port}")], &[])
-        .output()
-        .unwrap();
+    let asked = common::output(&mut command(
+        &["healthcheck", "--address", &format!("127.0.0.1:{port}")],
+        &[],
+    ));
 
     assert_eq!(asked.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&asked.stderr).contains("no connection"));
@@ -181,7 +187,7 @@ fn wrong_usage_and_wrong_configuration_exit_with_2_and_name_every_fault() {
         ),
         (&["sandbox", "--listen", "0.0.0.0:0"], &["loopback"]),
     ] {
-        let output = command(arguments, &[]).output().unwrap();
+        let output = common::output(&mut command(arguments, &[]));
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
         for part in said {
@@ -200,7 +206,7 @@ fn check_config_accepts_what_serve_would() {
     std::fs::write(&tokens, "not a token line\n").unwrap();
     let check = |extra: &[&str]| {
         let arguments = [&["check-config", "--store", ":memory:"][..], extra].concat();
-        command(&arguments, &[]).output().unwrap()
+        common::output(&mut command(&arguments, &[]))
     };
 
     assert_eq!(check(&["--insecure-no-auth"]).status.code(), Some(0));
@@ -224,9 +230,8 @@ fn check_config_accepts_what_serve_would() {
 async fn tokens_are_reread_on_sighup_and_a_broken_file_keeps_the_old_ones() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tokens");
-    // SHA-256 of `alpha` and of `beta`.
-    let alpha = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8 service-a\n";
-    let beta = "f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753 service-b\n";
+    let alpha = token_line(ALPHA, "service-a");
+    let beta = token_line(BETA, "service-b");
     std::fs::write(&file, alpha).unwrap();
     let server = Process::start(
         &[&SANDBOX[..], &["--auth-tokens-file", common::path(&file)]].concat(),
@@ -249,17 +254,17 @@ async fn tokens_are_reread_on_sighup_and_a_broken_file_keeps_the_old_ones() {
             }
         }
     };
-    assert!(accepts("alpha").await && !accepts("beta").await);
+    assert!(accepts(ALPHA).await && !accepts(BETA).await);
 
     std::fs::write(&file, "broken").unwrap();
     server.signal("-HUP");
-    assert!(accepts("alpha").await);
+    assert!(accepts(ALPHA).await);
 
     std::fs::write(&file, beta).unwrap();
     server.signal("-HUP");
-    until("the new token is known", || accepts("beta")).await;
+    until("the new token is known", || accepts(BETA)).await;
     assert!(
-        !accepts("alpha").await,
+        !accepts(ALPHA).await,
         "a revoked token cannot read what it created"
     );
 }

@@ -22,11 +22,13 @@ use std::{
 };
 
 use common::{
-    Facade, arn,
+    Facade, Process, arn,
     issuer::{SigningKey, hs256, jwks},
     jwks_server::{JwksServer, Play},
     raw::{self, Answer, Raw, frame},
-    refusal, request as create, until,
+    refusal, request as create,
+    secrets::keep_token,
+    until,
 };
 use prost::Message;
 use ram_facade::{
@@ -108,6 +110,7 @@ async fn list(raw: &Raw, authorization: Option<&str>) -> Answer {
     let mut request =
         raw::request().uri("http://localhost/ramfacade.v1.ResourceShareService/ListResourceTypes");
     if let Some(value) = authorization {
+        keep_token(value.trim_start_matches("Bearer "));
         request = request.header("authorization", value);
     }
     raw.send(request, &frame(&[])).await
@@ -368,7 +371,7 @@ async fn each_bad_token_is_refused_in_one_text_and_each_good_one_accepted() {
             ec.sign(r#"{"alg":"ES256","kid":"ec"}"#, "{"),
             "INVALID",
         ),
-        ("no token at all", "static-token".to_owned(), "INVALID"),
+        ("no token at all", "some-static-token".to_owned(), "INVALID"),
         (
             "112 12 KiB and a bit",
             with(json!({"x": "x".repeat(9_300)})),
@@ -869,4 +872,32 @@ async fn keys_from_a_file_are_ready_at_once() {
         health::ask(facade.server.address(), None, "").await.is_ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_hangup_fetches_the_keys_at_once() {
+    let (old, new) = (SigningKey::p256("old"), SigningKey::p256("new"));
+    let issuer = JwksServer::start(Play::Body(jwks(&[&old]))).await;
+    let directory = TempDir::new().expect("there is room");
+    let file = issuers_file(&directory, &format!("jwks_url = \"{}\"", issuer.url()));
+    let arguments = [
+        "serve",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--auth-issuers-file",
+        common::path(&file),
+    ];
+    let program = Process::start(&arguments, &[]);
+    let raw = Raw::connect(program.address()).await;
+    let answer = async |key: &SigningKey| bearer(&raw, &key.token(&claims())).await;
+    assert_eq!(answer(&old).await, "OK");
+    // From now on no token makes it look for this key, for a minute.
+    assert_eq!(answer(&new).await, "CREDENTIALS_INVALID");
+
+    issuer.play(Play::Body(jwks(&[&new])));
+    program.signal("-HUP");
+
+    until("the new key is believed", async || answer(&new).await == "OK").await;
+    assert_ne!(answer(&old).await, "OK");
 }

@@ -22,7 +22,6 @@ use ram_facade::{
     server::Server,
 };
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tonic::{
     Code, Request, Status,
     client::Grpc,
@@ -36,6 +35,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 use common::{
     certificates::{Authority, Dial, Files, Identity, Leaf},
     issuer::{SigningKey, jwks},
+    secrets::{keep_token, token_line},
     start,
 };
 
@@ -157,20 +157,12 @@ impl Fixture {
         files.identity(&public.issue(Leaf::server()));
         files.write("clients.crt", private.pem());
         files.write("clients.crl", &private.list(&[&revoked]));
-        let hash = |token: &str| {
-            Sha256::digest(token)
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect::<String>()
-        };
-        files.write(
-            "tokens",
-            &format!(
-                "{} allowed\n{} denied\n",
-                hash("token-of-allowed"),
-                hash("token-of-denied")
-            ),
-        );
+        let lines = [("token-of-allowed", "allowed"), ("token-of-denied", "denied")];
+        let tokens: String = lines
+            .iter()
+            .map(|(token, caller)| token_line(token, caller))
+            .collect();
+        files.write("tokens", &tokens);
         let (key, other) = (SigningKey::p256("key"), SigningKey::p256("key"));
         files.write("jwks", &jwks(&[&key]));
         files.write(
@@ -281,6 +273,7 @@ async fn call(
     let message = Bytes::copy_from_slice(message);
     let mut request = Request::new(futures_util::stream::iter([message]));
     if let Some(token) = bearer {
+        keep_token(token);
         let value = format!("Bearer {token}").parse().unwrap();
         request.metadata_mut().insert("authorization", value);
     }

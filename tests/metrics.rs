@@ -12,7 +12,12 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Facade, http, request};
+use common::{
+    Facade, http,
+    issuer::{SigningKey, jwks},
+    jwks_server::{JwksServer, Play},
+    path, request, until,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn scrape(facade: &Facade) -> String {
@@ -69,9 +74,68 @@ async fn a_throttle_and_a_refusal_show() {
     assert!(throttles.ends_with(" 1"), "{throttles}");
 }
 
+/// A facade with an issuer at `jwks_url`, and an audit log on a disk that is full.
+async fn audited(jwks_url: &str) -> Facade {
+    let folder = tempfile::tempdir().unwrap();
+    let issuers = folder.path().join("issuers.toml");
+    let text = format!(
+        "[[issuer]]\nissuer = \"https://issuer.example\"\naudiences = [\"a\"]\nalgorithms = [\"ES256\"]\n\
+         jwks_url = \"{jwks_url}\"\n"
+    );
+    std::fs::write(&issuers, text).unwrap();
+    Facade::with(&[
+        ("metrics.listen", "127.0.0.1:0"),
+        ("auth.issuers_file", path(&issuers)),
+        ("audit.file", "/dev/full"),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn fetches_of_keys_are_counted_for_each_issuer() {
+    let issuer = JwksServer::start(Play::Status(500)).await;
+    let facade = audited(&issuer.url()).await;
+    let fetches = async |outcome: &str| {
+        let labels = format!("issuer=\"https://issuer.example\",outcome=\"{outcome}\"");
+        let name = format!("ram_facade_issuer_key_fetches_total{{{labels}}} ");
+        let page = scrape(&facade).await;
+        let count = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&name))
+            .map(str::to_owned);
+        count.unwrap_or_else(|| panic!("{name} is missing from {page}"))
+    };
+    assert_eq!(fetches("succeeded").await, "0");
+    until("a fetch has failed", async || fetches("failed").await != "0").await;
+
+    issuer.play(Play::Body(jwks(&[&SigningKey::p256("k")])));
+
+    until("a fetch has succeeded", async || {
+        fetches("succeeded").await == "1"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lines_that_the_audit_log_lost_are_counted() {
+    let keys = [("metrics.listen", "127.0.0.1:0"), ("audit.file", "/dev/full")];
+    let facade = Facade::with(&keys).await;
+    let lost = async |count: &str| {
+        let line = format!("ram_facade_audit_lost_lines_total {count}\n");
+        scrape(&facade).await.contains(&line)
+    };
+    assert!(lost("0").await);
+
+    facade.create(request("a", "t")).await.unwrap();
+
+    // The decision and the outcome.
+    until("they are counted", async || lost("2").await).await;
+}
+
 #[tokio::test]
 async fn the_page_of_metrics_names_exactly_those_that_are_shown() {
-    let page = scrape(&used().await).await;
+    let issuer = JwksServer::start(Play::Status(500)).await;
+    let page = scrape(&used().await).await + &scrape(&audited(&issuer.url()).await).await;
     let shown: BTreeSet<_> = page
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))

@@ -13,7 +13,7 @@ mod common;
 
 use std::{path::PathBuf, time::Duration};
 
-use common::{Client, Process, arn, put_faults, refusal, request, stats};
+use common::{Client, Process, arn, put_faults, refusal, request, secrets, stats};
 
 struct Setup {
     _sandbox: Process,
@@ -82,7 +82,7 @@ impl Setup {
         let (verb, rest) = arguments.split_first().unwrap();
         let mut all = vec!["idempotency", verb, "--store", common::path(&store)];
         all.extend(rest);
-        let output = common::command(&all, &[]).output().unwrap();
+        let output = common::output(&mut common::command(&all, &[]));
         (
             output.status.code().unwrap(),
             String::from_utf8(output.stdout).unwrap(),
@@ -220,7 +220,9 @@ async fn a_forgotten_record_leaves_its_token_free_and_a_success_is_not_forgotten
 async fn a_sealed_record_is_settled_with_its_key_only() {
     let mut setup = Setup::new();
     let keys = setup.dir.path().join("keys");
-    std::fs::write(&keys, "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=").unwrap();
+    let key = "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=";
+    secrets::keep("a key of the store", key);
+    std::fs::write(&keys, key).unwrap();
     std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let key_file = common::path(&keys).to_owned();
     setup.key_file = Some(key_file.clone());

@@ -18,7 +18,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{Facade, Process, Refusal, arn, command, connect, refusal, request, until};
+use common::{
+    Facade, Process, Refusal, arn, command, connect, refusal, request,
+    secrets::{ALPHA, BETA, token_line},
+    until,
+};
 use prost::Message;
 use ram_facade::{
     auth::{
@@ -351,9 +355,9 @@ fn a_caller_who_may_read_may_not_write() {
 
 // ---- the server ----
 
-/// SHA-256 of `alpha` and of `beta`.
-const TOKENS: &str = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8 network-team\n\
-                      f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753 stranger\n";
+fn token_file() -> String {
+    token_line(ALPHA, "network-team") + &token_line(BETA, "stranger")
+}
 
 struct Guarded {
     facade: Facade,
@@ -364,7 +368,7 @@ impl Guarded {
     /// A facade before which stand these policies.
     async fn start(policies: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("tokens"), TOKENS).unwrap();
+        fs::write(folder.path().join("tokens"), token_file()).unwrap();
         let policy = folder.path().join("p.cedar");
         fs::write(&policy, policies).unwrap();
         let facade = Facade::with(&[
@@ -436,7 +440,7 @@ async fn a_denied_call_names_the_policies_leaves_no_record_and_reaches_no_ram() 
     bad.resource_arns = vec![OTHERS.to_owned()];
     bad.allow_external_principals = None;
 
-    let refusal = guarded.denied("alpha", bad).await;
+    let refusal = guarded.denied(ALPHA, bad).await;
     assert_eq!(
         refusal.message,
         "`static-token/network-team` may not call ram:CreateResourceShare: forbidden by policies \
@@ -446,13 +450,13 @@ async fn a_denied_call_names_the_policies_leaves_no_record_and_reaches_no_ram() 
         refusal.metadata["policyIds"],
         "no-external-principals,own-account-only"
     );
-    let stranger = guarded.denied("beta", under("intent-1")).await;
+    let stranger = guarded.denied(BETA, under("intent-1")).await;
     assert!(stranger.message.contains("no policy permits it"), "{stranger:?}");
     assert!(!stranger.metadata.contains_key("policyIds"));
     assert_eq!(guarded.facade.requested(), 0);
 
     // Had the denied call left a record, its token would now stand for another request.
-    guarded.call("alpha", under("intent-1")).await.unwrap();
+    guarded.call(ALPHA, under("intent-1")).await.unwrap();
     assert_eq!(guarded.facade.created(), 1);
 }
 
@@ -462,7 +466,7 @@ async fn reads_are_asked_about_like_writes() {
     let mut client = guarded.facade.client.clone();
 
     let status = client
-        .list_resource_types(bearer("alpha", ListResourceTypesRequest::default()))
+        .list_resource_types(bearer(ALPHA, ListResourceTypesRequest::default()))
         .await
         .unwrap_err();
 
@@ -481,12 +485,12 @@ async fn validate_only_takes_the_same_decision_and_asks_no_ram() {
         ..request
     };
 
-    guarded.call("alpha", dry(under("t"))).await.unwrap();
+    guarded.call(ALPHA, dry(under("t"))).await.unwrap();
     let mut bad = under("t");
     bad.resource_arns = vec![OTHERS.to_owned()];
-    let dry_refusal = guarded.denied("alpha", dry(bad.clone())).await;
+    let dry_refusal = guarded.denied(ALPHA, dry(bad.clone())).await;
     assert_eq!(guarded.facade.requested(), 0);
-    assert_eq!(dry_refusal.message, guarded.denied("alpha", bad).await.message);
+    assert_eq!(dry_refusal.message, guarded.denied(ALPHA, bad).await.message);
 }
 
 #[tokio::test]
@@ -495,7 +499,7 @@ async fn what_cannot_be_taken_apart_is_denied_by_field_and_rule() {
     let mut odd = under("t");
     odd.resource_arns.push(format!("{SUBNET}%2f"));
 
-    let refusal = guarded.denied("alpha", odd).await;
+    let refusal = guarded.denied(ALPHA, odd).await;
 
     assert!(
         refusal
@@ -508,17 +512,17 @@ async fn what_cannot_be_taken_apart_is_denied_by_field_and_rule() {
 #[tokio::test]
 async fn a_caller_whose_right_is_gone_cannot_read_a_stored_answer() {
     let guarded = Guarded::start(OPEN).await;
-    let first = guarded.call("alpha", under("t")).await.unwrap();
-    let again = guarded.call("alpha", under("t")).await.unwrap();
+    let first = guarded.call(ALPHA, under("t")).await.unwrap();
+    let again = guarded.call(ALPHA, under("t")).await.unwrap();
     assert_eq!(arn(&first), arn(&again));
 
     guarded.write("forbid (principal, action, resource);");
     until("the new policy is in force", async || {
-        guarded.call("alpha", under("t")).await.is_err()
+        guarded.call(ALPHA, under("t")).await.is_err()
     })
     .await;
 
-    let refusal = guarded.denied("alpha", under("t")).await;
+    let refusal = guarded.denied(ALPHA, under("t")).await;
     assert!(!format!("{refusal:?}").contains(&arn(&first)));
 }
 
@@ -530,7 +534,7 @@ async fn a_policy_that_cannot_be_evaluated_denies_and_keeps_its_fault_to_the_log
     )
     .await;
 
-    let refusal = guarded.denied("alpha", under("t")).await;
+    let refusal = guarded.denied(ALPHA, under("t")).await;
 
     assert!(
         refusal.message.contains("policy `sum` could not be evaluated"),
@@ -544,10 +548,7 @@ async fn policies_reread_under_load_fail_no_call() {
     let guarded = Guarded::start(OPEN).await;
     let calls = async {
         for i in 0..200 {
-            guarded
-                .call("alpha", under(&format!("t{}", i % 7)))
-                .await
-                .unwrap();
+            guarded.call(ALPHA, under(&format!("t{}", i % 7))).await.unwrap();
         }
     };
     let changes = async {
@@ -567,7 +568,7 @@ async fn policies_reread_under_load_fail_no_call() {
     guarded.write("forbid (principal, action, resource);");
     until("the last policy is in force", async || {
         send_hangup();
-        guarded.call("alpha", under("t0")).await.is_err()
+        guarded.call(ALPHA, under("t0")).await.is_err()
     })
     .await;
 }
@@ -588,7 +589,7 @@ async fn an_invalid_set_keeps_the_old_one_and_the_named_service_says_so() {
         guarded.policy_is(ServingStatus::NotServing).await
     })
     .await;
-    guarded.call("alpha", under("t")).await.unwrap();
+    guarded.call(ALPHA, under("t")).await.unwrap();
 
     guarded.write(OPEN);
     until("it is mended", async || {
@@ -637,7 +638,7 @@ async fn a_server_does_not_start_with_policies_that_are_not_valid() {
 async fn an_empty_file_denies_everything() {
     let guarded = Guarded::start("").await;
 
-    let refusal = guarded.denied("alpha", under("t")).await;
+    let refusal = guarded.denied(ALPHA, under("t")).await;
 
     assert!(refusal.message.contains("no policy permits it"), "{refusal:?}");
 }
@@ -646,7 +647,7 @@ async fn an_empty_file_denies_everything() {
 fn serve_refuses_to_start_without_a_word_on_policies() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens");
-    fs::write(&tokens, TOKENS).unwrap();
+    fs::write(&tokens, token_file()).unwrap();
     let serve = [
         "serve",
         "--store",
@@ -655,7 +656,7 @@ fn serve_refuses_to_start_without_a_word_on_policies() {
         common::path(&tokens),
     ];
 
-    let output = command(&serve, &[]).output().unwrap();
+    let output = common::output(&mut command(&serve, &[]));
 
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
@@ -694,10 +695,7 @@ async fn a_process_serves_by_its_policies() {
 
 /// Runs a command where the README's reader stands, and returns its exit code and what it says.
 fn run(arguments: &[&str]) -> (i32, String) {
-    let output = command(arguments, &[])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
+    let output = common::output(command(arguments, &[]).current_dir(env!("CARGO_MANIFEST_DIR")));
     let said = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8(said).unwrap())
 }

@@ -22,10 +22,13 @@ use std::{
 };
 
 use ram_facade::pb::v1::CreateResourceShareRequest;
-use sha2::{Digest, Sha256};
 use tonic::{Code, Request, Status, metadata::AsciiMetadataValue};
 
-use common::{Client, command, connect, path, put_faults, request, send_signal, until};
+use common::{
+    Client, command, connect, path, put_faults, request,
+    secrets::{self, token_line},
+    send_signal, until,
+};
 
 /// One secret for each door. All of them hold `canary`, and nothing else does.
 const TOKEN: &str = "canary-bearer-token-0123456789abcdef";
@@ -37,8 +40,6 @@ const CLIENT_TOKEN: &str = "canary-client-token";
 const JWT: &str = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIn0.canary-signature";
 /// No secret: CloudTrail and every signature show it.
 const ACCESS_KEY: &str = "AKIDEXAMPLE";
-const SECRET_KEY: &str = "canary-secret-access-key";
-const SESSION_TOKEN: &str = "canary-session-token";
 
 struct Facade {
     child: Child,
@@ -51,15 +52,10 @@ struct Facade {
 impl Facade {
     async fn start(directory: &Path, ram: &str, filter: &str) -> Self {
         let tokens = directory.join("tokens");
-        let hash: String = Sha256::digest(TOKEN).iter().map(|b| format!("{b:02x}")).collect();
-        fs::write(&tokens, format!("{hash} tester\n")).unwrap();
-        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
         // One caller who may share, and one who may not.
-        let denied: String = Sha256::digest(DENIED_TOKEN)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        fs::write(&tokens, format!("{hash} tester\n{denied} nobody\n")).unwrap();
+        let lines = token_line(TOKEN, "tester") + &token_line(DENIED_TOKEN, "nobody");
+        fs::write(&tokens, lines).unwrap();
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
         let policy = directory.join("policy.cedar");
         fs::write(
             &policy,
@@ -98,8 +94,6 @@ impl Facade {
             ],
             &[
                 ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
-                ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
-                ("AWS_SESSION_TOKEN", SESSION_TOKEN),
                 ("RAM_FACADE_LOG_FILTER", filter),
                 ("RAM_FACADE_LOG_FORMAT", "json"),
                 ("RAM_FACADE_RETRY_BACKOFF_MS", "1"),
@@ -273,4 +267,15 @@ async fn no_secret_that_goes_in_comes_out() {
             assert_eq!(canaries(&printed), Vec::<String>::new());
         }
     }
+}
+
+#[test]
+fn a_secret_that_any_test_shows_is_found_and_not_shown_again() {
+    secrets::keep("a test's secret", "canary-of-this-test");
+
+    let (number, what, line) = secrets::shown("fine\nkey=canary-of-this-test end").expect("it is found");
+
+    assert_eq!((number, what), (2, "a test's secret"));
+    assert_eq!(line, "key=[the secret] end");
+    assert!(secrets::shown("key=canary-of-another end").is_none());
 }

@@ -15,13 +15,16 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use tonic::Code;
 
-use common::{Facade, arn, command, path, refusal, request};
+use common::{Facade, arn, command, path, refusal, request, secrets};
 
 const OLD: &str = "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=";
 const NEW: &str = "MTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTE=";
 const NAME: &str = "a-name-that-nobody-else-may-read";
 
 fn write_keys(file: &Path, lines: &[&str]) {
+    for key in lines {
+        secrets::keep("a key of the store", key);
+    }
     fs::write(file, lines.join("\n")).unwrap();
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
 }
@@ -87,12 +90,13 @@ async fn a_key_file_that_is_open_to_others_is_a_fault_of_the_configuration() {
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).unwrap();
 
     for command_line in [&["check-config", "--sandbox"], &["serve", "--sandbox"]] {
-        let output = command(command_line, &[("RAM_FACADE_STORE_KEY_FILE", path(&keys))])
-            .output()
-            .unwrap();
+        let output = common::output(&mut command(
+            command_line,
+            &[("RAM_FACADE_STORE_KEY_FILE", path(&keys))],
+        ));
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains("has mode 0644") && !said.contains(NEW), "{said}");
+        assert!(said.contains("has mode 0644"), "{said}");
     }
 }
 
@@ -114,7 +118,7 @@ async fn an_operator_reads_and_settles_sealed_records_with_the_key_and_seals_the
     facade.server.stop().await;
     let operate = |verb: &str, more: &[&str]| {
         let arguments = [&["idempotency", verb, "--store", path(&store)], more].concat();
-        let output = command(&arguments, &[]).output().unwrap();
+        let output = common::output(&mut command(&arguments, &[]));
         String::from_utf8(output.stdout).unwrap()
     };
     let with_key = ["--store-key-file", path(&keys)];

@@ -14,16 +14,14 @@ use std::{
     fs,
     os::unix::fs::symlink,
     process::Command,
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
 use common::{
     Client, Process,
     certificates::{Authority, Dial, Files, Identity, Leaf, set_mode},
+    load::Load,
     refusal, request, start, until,
 };
 use prost::Message;
@@ -500,38 +498,20 @@ async fn nothing_fails_while_certificate_authority_and_list_are_replaced() {
     let address = fixture.server.address();
     let alice = fixture.client(&[ALICE]);
     let dial = Arc::new(RwLock::new(Dial::new(address, &fixture.public, Some(&alice))));
-    let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    // How many clients have connected since the last turn.
-    let connected = Arc::new(AtomicU64::new(0));
-    let clients: Vec<_> = (0..8)
-        .map(|_| {
-            let (dial, stop) = (Arc::clone(&dial), Arc::clone(&stop));
-            let (calls, connected) = (Arc::clone(&calls), Arc::clone(&connected));
-            tokio::spawn(async move {
-                while !stop.load(Ordering::SeqCst) {
-                    let now = dial.read().unwrap().clone();
-                    let mut client = now.client().await.expect("every handshake succeeds");
-                    for _ in 0..5 {
-                        list(&mut client).await.expect("every call succeeds");
-                        calls.fetch_add(1, Ordering::SeqCst);
-                    }
-                    connected.fetch_add(1, Ordering::SeqCst);
+    let load = Load::start(8, {
+        let dial = Arc::clone(&dial);
+        move || {
+            let now = dial.read().unwrap().clone();
+            async move {
+                let mut client = now.client().await.expect("every handshake succeeds");
+                for _ in 0..5 {
+                    list(&mut client).await.expect("every call succeeds");
                 }
-            })
-        })
-        .collect();
+            }
+        }
+    });
     // Every client finishes with its connection and makes at least one from what is there now.
-    let turn = async || {
-        let from = connected.load(Ordering::SeqCst);
-        until("the clients go on", async || {
-            assert!(
-                clients.iter().all(|client| !client.is_finished()),
-                "a client failed"
-            );
-            connected.load(Ordering::SeqCst) >= from + 32
-        })
-        .await;
-    };
+    let turn = || load.go_on_for(32);
     turn().await;
 
     let certificate = fixture.public.issue(Leaf::server());
@@ -570,12 +550,8 @@ async fn nothing_fails_while_certificate_authority_and_list_are_replaced() {
     .await;
     turn().await;
 
-    stop.store(true, Ordering::SeqCst);
-    for client in clients {
-        client.await.expect("no call failed");
-    }
+    load.stop().await;
     assert_eq!(renewed_dial.shown().await, certificate.certificate);
-    assert!(calls.load(Ordering::SeqCst) >= 8 * 5 * 4);
 }
 
 async fn works(dial: &Dial) -> bool {
@@ -829,7 +805,7 @@ async fn the_probe_speaks_tls_and_shows_a_certificate_where_one_is_required() {
     let probe = async |arguments: &[&str]| {
         let all = [&["healthcheck", "--address", &address], arguments].concat();
         let mut command: Command = common::command(&all, &[]);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = tokio::task::spawn_blocking(move || common::output(&mut command));
         let output = output.await.unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };

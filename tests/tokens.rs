@@ -14,26 +14,22 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, RwLock},
 };
 
 use ram_facade::pb::v1::ListResourceTypesRequest;
-use sha2::{Digest, Sha256};
 use tonic::{Code, Request, Status};
 
-use common::{Client, Process, connect, path, until};
+use common::{Client, Process, connect, load::Load, path, secrets::token_line, until};
+
+const OLD: &str = "canary-old-token";
+const NEW: &str = "canary-new-token";
 
 /// Replaces the file at once, by one in which these are the tokens of one caller.
 fn write(file: &Path, tokens: &[&str]) {
     let new = file.with_extension("new");
-    let line = |token: &&str| {
-        let hash: String = Sha256::digest(token).iter().map(|b| format!("{b:02x}")).collect();
-        format!("{hash} caller\n")
-    };
-    fs::write(&new, tokens.iter().map(line).collect::<String>()).unwrap();
+    let lines: String = tokens.iter().map(|token| token_line(token, "caller")).collect();
+    fs::write(&new, lines).unwrap();
     fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
     fs::rename(new, file).unwrap();
 }
@@ -49,7 +45,7 @@ async fn list(mut client: Client, token: &str) -> Result<(), Status> {
 async fn a_token_is_replaced_under_load_without_a_failed_call() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens");
-    write(&file, &["old"]);
+    write(&file, &[OLD]);
     let program = Process::start(
         &[
             "serve",
@@ -66,55 +62,34 @@ async fn a_token_is_replaced_under_load_without_a_failed_call() {
         ],
     );
     let client = connect(program.address()).await;
-    let token = Arc::new(RwLock::new("old"));
-    let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let callers: Vec<_> = (0..4)
-        .map(|_| {
-            let (client, token) = (client.clone(), Arc::clone(&token));
-            let (stop, calls) = (Arc::clone(&stop), Arc::clone(&calls));
-            tokio::spawn(async move {
-                while !stop.load(Ordering::SeqCst) {
-                    let now = *token.read().unwrap();
-                    list(client.clone(), now).await.expect("every call succeeds");
-                    calls.fetch_add(1, Ordering::SeqCst);
-                }
-            })
-        })
-        .collect();
-    let turn = async || {
-        let from = calls.load(Ordering::SeqCst);
-        until("the callers go on", async || {
-            assert!(
-                callers.iter().all(|caller| !caller.is_finished()),
-                "a caller failed"
-            );
-            calls.load(Ordering::SeqCst) >= from + 40
-        })
-        .await;
-    };
+    let token = Arc::new(RwLock::new(OLD));
+    let load = Load::start(4, {
+        let (client, token) = (client.clone(), Arc::clone(&token));
+        move || {
+            let (client, token) = (client.clone(), *token.read().unwrap());
+            async move { list(client, token).await.expect("every call succeeds") }
+        }
+    });
 
-    turn().await;
-    write(&file, &["old", "new"]);
+    load.go_on_for(40).await;
+    write(&file, &[OLD, NEW]);
     program.signal("-HUP");
     until("the new token is known", async || {
-        list(client.clone(), "new").await.is_ok()
+        list(client.clone(), NEW).await.is_ok()
     })
     .await;
-    *token.write().unwrap() = "new";
+    *token.write().unwrap() = NEW;
     // Every caller has ended its last call with the old one.
-    turn().await;
-    write(&file, &["new"]);
+    load.go_on_for(40).await;
+    write(&file, &[NEW]);
     program.signal("-HUP");
     until("the old token is unknown", async || {
-        list(client.clone(), "old")
+        list(client.clone(), OLD)
             .await
             .is_err_and(|status| status.code() == Code::Unauthenticated)
     })
     .await;
-    turn().await;
+    load.go_on_for(40).await;
 
-    stop.store(true, Ordering::SeqCst);
-    for caller in callers {
-        caller.await.unwrap();
-    }
+    load.stop().await;
 }

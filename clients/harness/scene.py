@@ -11,6 +11,7 @@ from pathlib import Path
 from . import certificates
 from .control import Control
 from .facades import Facade
+from .program import keep
 from .tap import Tap
 
 CLIENTS = Path(__file__).resolve().parents[1]
@@ -22,6 +23,7 @@ def scene():
     """Starts the services; yields the environment in which a suite finds them."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ram-facade-clients-")))
+        keep("the bearer token", TOKEN)
         tokens = folder / "tokens"
         tokens.write_text(hashlib.sha256(TOKEN.encode()).hexdigest() + " examples\n")
         tokens.chmod(0o600)

@@ -1,31 +1,3 @@
-//! What callers send: ARNs, principals, names, tags. Any text gets a verdict, and what is accepted can be taken apart.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use ram_facade::rules::{self, Arn, Principal, Violations};
-
-fuzz_target!(|text: &str| {
-    let _ = rules::share_name(text);
-    let _ = rules::permission_arn(text);
-    let _ = rules::is_service(text);
-    let _ = rules::tag_key(text);
-    if let Ok(arn) = Arn::parse(text) {
-        let _ = arn.split();
-    }
-    // A policy decides on the parts, so that what validation lets through must have them.
-    if rules::principal(text).is_ok() {
-        assert!(Principal::parse(text).is_ok(), "{text}");
-    }
-    if rules::resource_arn(text).is_ok() {
-        assert!(Arn::parse(text).is_ok(), "{text}");
-    }
-    let mut violations = Violations::default();
-    rules::tags(
-        &mut violations,
-        text.lines().filter_map(|line| line.split_once('=')),
-    );
-    // A sentence about a value never repeats it: it may be long or hostile.
-    for violation in violations.into_vec() {
-        assert!(violation.description.len() < 400);
-    }
-});
+libfuzzer_sys::fuzz_target!(|text: &str| ram_facade_fuzz::rules::feed(text));

@@ -7,13 +7,14 @@ use std::{
     sync::Arc,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
     time::Duration,
 };
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{NotWritten, Sink};
@@ -44,14 +45,14 @@ pub(super) struct Writer {
 #[derive(Debug, Default)]
 struct State {
     waiting: AtomicUsize,
-    lost: AtomicU64,
+    lost: Counter,
     complained: Mutex<Option<Instant>>,
 }
 
 impl State {
     /// Counts lost lines, and says so if it has not just been said.
     fn lose(&self, lines: u64, why: &str) {
-        let lost = self.lost.fetch_add(lines, Ordering::Relaxed) + lines;
+        let lost = self.lost.inc_by(lines) + lines;
         let now = Instant::now();
         let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
         if complained.is_none_or(|then| now.duration_since(then) >= QUIET) {
@@ -99,8 +100,9 @@ impl Writer {
         }
     }
 
-    pub(super) fn lost(&self) -> u64 {
-        self.state.lost.load(Ordering::Relaxed)
+    /// How many lines were lost since the start.
+    pub(super) fn lost(&self) -> &Counter {
+        &self.state.lost
     }
 }
 

@@ -13,7 +13,10 @@ mod set;
 mod vocabulary;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use cedar_policy::{Authorizer, PolicySet};
@@ -110,6 +113,16 @@ impl Cedar {
             current: channel::Sender::new(true),
         };
         Ok((cedar, set.warnings))
+    }
+
+    /// Puts the policies of `sources` in force, and says what in them is perhaps not meant.
+    ///
+    /// # Errors
+    /// If something is not valid. The policies in force stay.
+    pub fn replace(&self, sources: &[Source]) -> Result<Vec<String>, LoadError> {
+        let set = set::load(sources, &self.vocabulary.schema).map_err(LoadError::Invalid)?;
+        self.in_force.store(Arc::new(InForce::new(set.policies)));
+        Ok(set.warnings)
     }
 
     /// How many policies there are.

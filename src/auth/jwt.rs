@@ -12,13 +12,14 @@ mod file;
 mod json;
 mod key_ring;
 mod keys;
+mod metrics;
 mod settings;
 mod source;
 mod token;
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -30,6 +31,7 @@ use moka::sync::Cache;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -42,13 +44,14 @@ use crate::{
 use self::{
     key_ring::KeyRing,
     keys::KeySet,
+    metrics::Fetches,
     settings::{Issuer, KeySource},
     source::{FromFile, FromUrl, Source},
     token::Token,
 };
 
-pub use self::file::FileError;
 pub(in crate::auth) use self::token::has_jwt_form;
+pub use self::{file::FileError, metrics::Metrics};
 
 /// Most verified tokens that are remembered, at some 500 bytes each. More callers than that only cost signatures.
 const MAX_VERIFIED: u64 = 10_000;
@@ -94,6 +97,7 @@ impl From<Wrong> for Refused {
 pub struct Jwt {
     issuers: HashMap<String, Known>,
     verified: Cache<[u8; 32], Verified>,
+    metrics: Metrics,
 }
 
 struct Known {
@@ -133,10 +137,11 @@ impl Jwt {
         };
         let text = file::read(path, file::MAX_FILE).map_err(LoadError::File)?;
         let text = str::from_utf8(&text).map_err(|_not_text| at_fault(vec!["it is no UTF-8".to_owned()]))?;
+        let metrics = Metrics::default();
         let mut known = HashMap::new();
         let mut faults = Vec::new();
         for settings in settings::parse(text).map_err(at_fault)? {
-            match prepare(&settings) {
+            match prepare(&settings, metrics.of(&settings.issuer)) {
                 Ok(keys) => {
                     known.insert(settings.issuer.clone(), Known { settings, keys });
                 }
@@ -149,6 +154,7 @@ impl Jwt {
         Ok(Self {
             issuers: known,
             verified: Cache::new(MAX_VERIFIED),
+            metrics,
         })
     }
 
@@ -157,6 +163,28 @@ impl Jwt {
         for issuer in self.issuers.values() {
             tokio::spawn(Arc::clone(&issuer.keys).run(stop.clone()));
         }
+    }
+
+    /// Fetches every issuer's keys at every SIGHUP, until `stop` is cancelled.
+    ///
+    /// From the call on, before the future is polled, SIGHUP does not end the process.
+    ///
+    /// # Errors
+    /// If the process cannot listen to SIGHUP.
+    pub fn fetch_on_hangup(&self, stop: CancellationToken) -> io::Result<impl Future<Output = ()> + use<>> {
+        let mut hangups = signal(SignalKind::hangup())?;
+        let rings: Vec<_> = self.issuers.values().map(|it| Arc::clone(&it.keys)).collect();
+        Ok(async move {
+            while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
+                rings.iter().for_each(|ring| ring.fetch_now());
+            }
+        })
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Waits until there were keys of every issuer once.
@@ -212,7 +240,7 @@ impl Jwt {
     }
 }
 
-fn prepare(issuer: &Issuer) -> Result<Arc<KeyRing>, String> {
+fn prepare(issuer: &Issuer, fetches: Fetches) -> Result<Arc<KeyRing>, String> {
     let (source, first): (Box<dyn Source>, _) = match &issuer.keys {
         KeySource::Url {
             url,
@@ -228,7 +256,7 @@ fn prepare(issuer: &Issuer) -> Result<Arc<KeyRing>, String> {
             (Box::new(FromFile(path.clone())), Some(set))
         }
     };
-    Ok(Arc::new(KeyRing::new(&issuer.issuer, source, first)))
+    Ok(Arc::new(KeyRing::new(&issuer.issuer, source, first, fetches)))
 }
 
 impl Authenticator for Jwt {

@@ -41,6 +41,8 @@ pub(super) fn start(how: &Authentication, stop: &CancellationToken) -> Result<Ve
     if let Some(path) = &how.issuers_file {
         let jwt = Arc::new(Jwt::load(path)?);
         jwt.keep_current(stop);
+        let fetching = jwt.fetch_on_hangup(stop.clone());
+        super::watch(fetching, "the issuers' keys are not fetched on SIGHUP");
         verifiers.jwt = Some(Arc::clone(&jwt) as Arc<dyn Authenticator>);
         issuers = Some(jwt);
     }

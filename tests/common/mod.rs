@@ -1,20 +1,28 @@
 //! What the integration tests share: a facade in this process or in one of its own, and clients.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(
+    clippy::print_stderr,
+    reason = "what a program says belongs beside the test that it fails in"
+)]
 
 pub mod certificates;
 pub mod history;
 pub mod issuer;
 pub mod jwks_server;
+pub mod load;
 pub mod raw;
 pub mod redis_server;
+pub mod secrets;
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::Duration,
 };
 
@@ -85,6 +93,7 @@ impl Facade {
 
 /// Starts a server with its sandbox and with keys of the configuration set.
 pub async fn start(keys: &[(&'static str, &str)]) -> Server {
+    secrets::watch_log();
     let mut flags = BTreeMap::from([
         ("sandbox.enabled", "true".to_owned()),
         ("listen", "127.0.0.1:0".to_owned()),
@@ -159,10 +168,12 @@ pub fn refusal(status: &Status) -> Refusal {
     }
 }
 
-/// The program in a process of its own, as a user starts it.
+/// The program in a process of its own, as a user starts it. When it is dropped, nothing that it wrote may show a secret.
 pub struct Process {
     child: Child,
-    lines: std::sync::mpsc::Receiver<String>,
+    lines: mpsc::Receiver<String>,
+    written: [Written; 2],
+    audit: Option<PathBuf>,
 }
 
 impl Process {
@@ -175,19 +186,23 @@ impl Process {
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the binary was built");
-        let (sender, lines) = std::sync::mpsc::channel();
-        let stdout = child.stdout.take().expect("it was piped");
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
+        let (sender, lines) = mpsc::channel();
+        let stdout = Written::read(child.stdout.take().expect("it was piped"), move |line| {
+            // Nobody may be waiting any more.
+            let _ = sender.send(line);
         });
-        Self { child, lines }
+        let stderr = Written::read(child.stderr.take().expect("it was piped"), |line| {
+            eprintln!("{line}")
+        });
+        Self {
+            child,
+            lines,
+            written: [stdout, stderr],
+            audit: audit_file(&command),
+        }
     }
 
     /// Waits for the line that begins with `prefix` and returns the rest of it.
@@ -243,7 +258,84 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            return;
+        }
+        let [stdout, stderr] = &self.written;
+        secrets::assert_hidden("standard output", &stdout.text());
+        secrets::assert_hidden("standard error", &stderr.text());
+        if let Some(lines) = self
+            .audit
+            .as_ref()
+            .and_then(|file| std::fs::read_to_string(file).ok())
+        {
+            secrets::assert_hidden("the audit log", &lines);
+        }
     }
+}
+
+/// What a process writes, read to the end so that a full pipe never stops it.
+struct Written {
+    text: Arc<Mutex<String>>,
+    /// Says nothing, and breaks at the end.
+    end: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Written {
+    fn read(from: impl Read + Send + 'static, each: impl Fn(String) + Send + 'static) -> Self {
+        let text = Arc::<Mutex<String>>::default();
+        let (open, end) = mpsc::channel();
+        let shared = Arc::clone(&text);
+        std::thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                let mut text = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                *text += &line;
+                *text += "\n";
+                drop(text);
+                each(line);
+            }
+            drop(open);
+        });
+        Self {
+            text,
+            end: Mutex::new(end),
+        }
+    }
+
+    /// All of it. The process has ended.
+    fn text(&self) -> String {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = end.recv_timeout(Duration::from_secs(30));
+        assert_eq!(
+            ended,
+            Err(mpsc::RecvTimeoutError::Disconnected),
+            "its output goes on"
+        );
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The file in which a command's program keeps its audit log, if it does.
+fn audit_file(command: &Command) -> Option<PathBuf> {
+    let flag = command
+        .get_args()
+        .skip_while(|flag| *flag != "--audit-file")
+        .nth(1);
+    let variable = || {
+        let mut all = command.get_envs();
+        all.find_map(|(name, value)| (name == "RAM_FACADE_AUDIT_FILE").then_some(value?))
+    };
+    flag.or_else(variable)
+        .filter(|file| *file != OsStr::new("-"))
+        .map(PathBuf::from)
+}
+
+/// Runs a command that [`command`] made to its end. What it says may show no secret.
+pub fn output(command: &mut Command) -> Output {
+    let output = command.output().expect("the binary was built");
+    secrets::assert_hidden("standard output", &String::from_utf8_lossy(&output.stdout));
+    secrets::assert_hidden("standard error", &String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 /// The arguments that serve everybody on a free port, before the RAM at `ram` and with this store.
@@ -265,13 +357,13 @@ pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     command.args(arguments).env_clear();
     command.envs([
         ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_REGION", "us-east-1"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("RAM_FACADE_LOG_FILTER", "warn"),
         ("RAM_FACADE_PACE_INITIAL_RATE", FAST),
         ("RAM_FACADE_PACE_MAX_RATE", FAST),
     ]);
+    command.envs(secrets::AWS);
     command.envs(variables.iter().copied());
     command
 }
@@ -305,6 +397,7 @@ pub async fn http(url: &str, method: &str, path: &str, body: &str) -> String {
     stream.read_to_string(&mut answer).await.expect("it answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
     assert!(head.starts_with("HTTP/1.1 2"), "{method} {path}: {answer}");
+    secrets::assert_hidden(path, body);
     body.to_owned()
 }
 

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-import threading
-import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,93 +20,13 @@ from botocore.config import Config
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from grpc_tools import protoc
+from harness.program import Program, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = "ramfacade.v1.ResourceShareService"
-# The Region that the embedded RAM plays unless told otherwise.
-REGION = "us-east-1"
-# A debug build on a busy machine takes its time.
-START_SECONDS = 60
 
 
 # --- programs ---------------------------------------------------------------------------------------------------------
-
-
-def environment() -> dict[str, str]:
-    """This environment with static AWS credentials, and nothing else that could change what is tested."""
-    kept = {k: v for k, v in os.environ.items() if not k.upper().startswith(("AWS_", "RAM_FACADE_", "RUST_LOG"))}
-    return kept | {
-        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "an-example-and-no-secret",
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
-    }
-
-
-class Program:
-    """A child process that says on its output where it listens. It never outlives the `with` block."""
-
-    def __init__(self, *command: str | Path, cwd: Path):
-        self.command = [str(part) for part in command]
-        self.lines: list[str] = []
-        self._news = threading.Condition()
-        self._process = subprocess.Popen(
-            self.command,
-            cwd=cwd,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        # Reads to the end, so that a full pipe never stops the child.
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            with self._news:
-                self.lines.append(line.rstrip("\n"))
-                self._news.notify_all()
-        with self._news:
-            self._news.notify_all()
-
-    def wait_for(self, pattern: str) -> str:
-        """The first group of `pattern` in the first line that has it."""
-        end = time.monotonic() + START_SECONDS
-        with self._news:
-            while True:
-                for line in self.lines:
-                    if found := re.search(pattern, line):
-                        return found.group(1)
-                left = end - time.monotonic()
-                if left <= 0 or (self._process.poll() is not None and not self._reader.is_alive()):
-                    break
-                self._news.wait(min(left, 0.5))
-        said = "\n".join(self.lines)
-        raise AssertionError(f"{' '.join(self.command)} did not say /{pattern}/, but:\n{said}")
-
-    def __enter__(self) -> Program:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join(5)
-        if self._process.stdout:
-            self._process.stdout.close()
 
 
 @pytest.fixture(scope="session")
@@ -176,8 +93,8 @@ def aws(service: str, url: str):
 @pytest.fixture
 def sandbox(binary: Path, tmp_path: Path):
     """The embedded RAM, served alone."""
-    with Program(binary, "sandbox", "--listen", "127.0.0.1:0", cwd=tmp_path) as program:
-        yield Sandbox(program.wait_for(r"sandbox listening on (http://\S+)"))
+    with Program(binary, "sandbox", "--listen", "127.0.0.1:0", cwd=tmp_path) as ram:
+        yield Sandbox(ram.wait_for(r"sandbox listening on (http://\S+)"))
 
 
 @pytest.fixture(scope="session")
@@ -185,8 +102,8 @@ def moto_url(tmp_path_factory):
     """moto, which knows nothing of this project. It keeps its state for the session."""
     moto = Path(sys.executable).parent / "moto_server"
     assert moto.is_file(), f"{moto} is missing; scripts/tools.sh python installs it"
-    with Program(moto, "-H", "127.0.0.1", "-p", "0", cwd=tmp_path_factory.mktemp("moto")) as program:
-        yield program.wait_for(r"Running on (http://127\.0\.0\.1:\d+)")
+    with Program(moto, "-H", "127.0.0.1", "-p", "0", cwd=tmp_path_factory.mktemp("moto")) as server:
+        yield server.wait_for(r"Running on (http://127\.0\.0\.1:\d+)")
 
 
 # --- the facade -------------------------------------------------------------------------------------------------------
@@ -277,23 +194,23 @@ def serve(binary: Path, stubs, tmp_path: Path):
     messages, services = stubs
 
     def start(*flags: str) -> Facade:
-        program = Program(binary, "serve", "--listen", "127.0.0.1:0", *flags, cwd=tmp_path)
+        server = Program(binary, "serve", "--listen", "127.0.0.1:0", *flags, cwd=tmp_path)
         try:
-            address = program.wait_for(r"^listening on (127\.0\.0\.1:\d+)$")
+            address = server.wait_for(r"^listening on (127\.0\.0\.1:\d+)$")
             sandbox = None
             if "--sandbox" in flags:
-                sandbox = Sandbox(program.wait_for(r"^sandbox listening on (http://\S+)$"))
+                sandbox = Sandbox(server.wait_for(r"^sandbox listening on (http://\S+)$"))
         except BaseException:
-            program.__exit__()
+            server.stop()
             raise
         channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)])
-        running.append((channel, program))
+        running.append((channel, server))
         return Facade(address, channel, messages, services.ResourceShareServiceStub(channel), sandbox)
 
     yield start
-    for channel, program in running:
+    for channel, server in running:
         channel.close()
-        program.__exit__()
+        server.stop()
 
 
 @pytest.fixture

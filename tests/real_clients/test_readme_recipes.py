@@ -4,12 +4,14 @@ import re
 import subprocess
 
 from conftest import ROOT, Program
+from harness.program import assert_hidden, keep
 from test_grpcurl import NEW
 from test_tls import recipe
 
 # Where each is run. `session:policy` belongs to tests/policy.rs, the others to this folder.
 RUN = {"session:grpcurl", "session:policy", "recipe:tls-serve", "recipe:tls-call", "recipe:run", "recipe:serve"}
 
+TOKEN = "canary-token-of-the-recipe"
 LISTENING = r"^listening on (127\.0\.0\.1:\d+)$"
 
 
@@ -32,12 +34,13 @@ def test_make_run_serves_with_the_embedded_ram(binary):
 
 
 def test_the_recipe_to_serve_in_earnest_works_with_its_paths_moved(binary, tmp_path):
+    keep("the bearer token", TOKEN)
     hashing, serving = recipe("serve").split("\n", 1)
     places = {"/etc/ram-facade": "etc", "/var/lib/ram-facade": "lib", "/var/log/ram-facade": "log"}
     for place, moved in places.items():
         (tmp_path / moved).mkdir()
         serving = serving.replace(place, str(tmp_path / moved))
-    hashed = subprocess.run(["bash", "-euc", hashing], env={"TOKEN": "secret", "PATH": "/usr/bin:/bin"}, capture_output=True)
+    hashed = subprocess.run(["bash", "-euc", hashing], env={"TOKEN": TOKEN, "PATH": "/usr/bin:/bin"}, capture_output=True)
     tokens = tmp_path / "etc" / "tokens"
     tokens.write_text(f"{hashed.stdout.decode().split()[0]} network-team\n")
     tokens.chmod(0o600)
@@ -52,10 +55,12 @@ def test_the_recipe_to_serve_in_earnest_works_with_its_paths_moved(binary, tmp_p
         serving = serving.replace("ram-facade serve", f"exec {binary} serve --ram-endpoint {endpoint}", 1)
         with Program("bash", "-euc", serving, cwd=tmp_path) as program:
             address = program.wait_for(LISTENING)
-            call = [NEW, "-plaintext", "-H", "authorization: Bearer secret", "-d", "{}", address]
+            call = [NEW, "-plaintext", "-H", f"authorization: Bearer {TOKEN}", "-d", "{}", address]
             call.append("ramfacade.v1.ResourceShareService/ListResourceTypes")
             answer = subprocess.run(call, capture_output=True, text=True, timeout=30)
 
     assert answer.returncode == 0, answer.stderr
     assert "resourceTypes" in answer.stdout
-    assert "ListResourceTypes" in (tmp_path / "log" / "audit.jsonl").read_text()
+    audit = (tmp_path / "log" / "audit.jsonl").read_text()
+    assert "ListResourceTypes" in audit
+    assert_hidden("the audit log", audit)

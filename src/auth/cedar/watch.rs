@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Cedar, InForce, LoadError, files, set};
+use super::{Cedar, LoadError, files};
 use crate::failure::chain;
 
 /// What a look at the files brought.
@@ -85,11 +85,9 @@ impl Cedar {
         if *last == sources && *self.current.borrow() {
             return Ok(Look::Same);
         }
-        let set = set::load(&sources, &self.vocabulary.schema).map_err(LoadError::Invalid)?;
-        for warning in &set.warnings {
+        for warning in self.replace(&sources)? {
             tracing::warn!("{warning}");
         }
-        self.in_force.store(Arc::new(InForce::new(set.policies)));
         *last = sources;
         Ok(Look::Changed)
     }

@@ -1,6 +1,6 @@
 //! An issuer's current keys, and when they are fetched.
 //!
-//! One task fetches: every ten minutes, and when a token names a key that is not there. Whoever sends such tokens must
+//! One task fetches: every ten minutes, on SIGHUP, and when a token names a key that is not there. Whoever sends such tokens must
 //! not be able to make it fetch as often as they like, so it does that at most once in 30 seconds, whoever asks, and
 //! key ids that were looked for in vain are remembered. Those who wait for a fetch all wait for the same one.
 //!
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Refused, Wrong,
     keys::{Found, KeySet},
+    metrics::Fetches,
     source::{FetchError, Source},
     token::Token,
 };
@@ -51,6 +52,7 @@ pub(super) struct KeyRing {
     rounds: watch::Sender<Round>,
     asked: Mutex<Asked>,
     wake: Notify,
+    fetches: Fetches,
 }
 
 /// The last fetch that ended.
@@ -75,7 +77,12 @@ struct Asked {
 
 impl KeyRing {
     /// A ring without keys, or with those that are at hand already. [`run`](Self::run) keeps it current.
-    pub(super) fn new(issuer: &str, source: Box<dyn Source>, first: Option<KeySet>) -> Self {
+    pub(super) fn new(
+        issuer: &str,
+        source: Box<dyn Source>,
+        first: Option<KeySet>,
+        fetches: Fetches,
+    ) -> Self {
         Self {
             issuer: issuer.to_owned(),
             source,
@@ -83,7 +90,13 @@ impl KeyRing {
             rounds: watch::Sender::new(Round::default()),
             asked: Mutex::default(),
             wake: Notify::new(),
+            fetches,
         }
+    }
+
+    /// Has the keys fetched once more, at once.
+    pub(super) fn fetch_now(&self) {
+        self.wake.notify_one();
     }
 
     /// Fetches until `stop` is cancelled.
@@ -149,6 +162,13 @@ impl KeyRing {
             Err(_elapsed) => Err(FetchError::TimedOut),
         };
         let succeeded = read.is_ok();
+        let fetches = &self.fetches;
+        let ended = if succeeded {
+            &fetches.succeeded
+        } else {
+            &fetches.failed
+        };
+        ended.inc();
         let installed = read.map(|set| self.install(set));
         self.rounds.send_replace(Round {
             served,

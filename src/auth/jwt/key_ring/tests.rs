@@ -59,7 +59,12 @@ impl Source for Scripted {
 }
 
 fn running(source: &Scripted) -> Arc<KeyRing> {
-    let ring = Arc::new(KeyRing::new("test", Box::new(source.clone()), None));
+    let ring = Arc::new(KeyRing::new(
+        "test",
+        Box::new(source.clone()),
+        None,
+        Fetches::default(),
+    ));
     tokio::spawn(Arc::clone(&ring).run(CancellationToken::new()));
     ring
 }
