@@ -74,8 +74,15 @@ impl Page {
         ))
     }
 
+    /// A section without a table.
+    pub(crate) fn text(&mut self, title: &str, about: &str) {
+        let _ = write!(self.0, "\n## {title}\n\n{about}\n");
+    }
+
+    /// A section, and the head of its table.
     pub(crate) fn section(&mut self, title: &str, about: &str, head: &[&str]) {
-        let _ = write!(self.0, "\n## {title}\n\n{about}\n\n");
+        self.text(title, about);
+        self.0.push('\n');
         self.cells(head);
         self.cells(&vec!["---"; head.len()]);
     }
