@@ -42,11 +42,13 @@ impl Setting {
     pub(crate) fn facade(&self, name: &str, store: &str, ram: &str) -> Process {
         let config = self.folder.path().join(name).with_extension("toml");
         let audit = self.audit(name);
+        // 512 calls in flight on a busy machine may keep Redis from the processor for longer than the default second.
         let text = format!(
             "listen = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
              [audit]\nfile = \"{}\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
              [ram]\nendpoint = \"{ram}\"\naccount = \"111122223333\"\n\
-             [connections]\nmax = 4000\nper_ip = 4000\n",
+             [connections]\nmax = 4000\nper_ip = 4000\n\
+             [redis]\nresponse_timeout_ms = 10000\n",
             audit.display()
         );
         fs::write(&config, text).unwrap();

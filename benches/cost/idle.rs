@@ -58,8 +58,11 @@ impl<'a> Side<'a> {
         let idle = process.resident() as f64;
         let mut connected = None;
         if self.connects {
-            let connections = (0..CONNECTIONS).map(|_| connection(&address));
-            let connections = futures_util::future::join_all(connections).await;
+            // One after the other: more at once than the listener's queue takes are reset.
+            let mut connections = Vec::new();
+            for _ in 0..CONNECTIONS {
+                connections.push(connection(&address).await);
+            }
             tokio::time::sleep(SETTLE).await;
             connected = Some(process.resident() as f64);
             drop(connections);
