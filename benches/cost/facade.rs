@@ -5,9 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prost::Message;
 use tempfile::TempDir;
 
-use crate::common::{known::Known, process::Process, report::Page};
+use crate::{
+    common::{known::Known, load, process::Process, report::Page},
+    side::CONNECTIONS,
+};
 
 /// The files that every facade reads, and the folder of those that it writes.
 pub(crate) struct Setting {
@@ -40,6 +44,11 @@ impl Setting {
 
     /// Starts a facade with everything on, in front of `ram`.
     pub(crate) fn facade(&self, name: &str, store: &str, ram: &str) -> Process {
+        self.facade_with("", name, store, ram)
+    }
+
+    /// The same with more lines of configuration.
+    pub(crate) fn facade_with(&self, more: &str, name: &str, store: &str, ram: &str) -> Process {
         let config = self.folder.path().join(name).with_extension("toml");
         let audit = self.audit(name);
         // 512 calls in flight on a busy machine may keep Redis from the processor for longer than the default second.
@@ -48,7 +57,7 @@ impl Setting {
              [audit]\nfile = \"{}\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
              [ram]\nendpoint = \"{ram}\"\naccount = \"111122223333\"\n\
              [connections]\nmax = 4000\nper_ip = 4000\n\
-             [redis]\nresponse_timeout_ms = 10000\n",
+             [redis]\nresponse_timeout_ms = 10000\n{more}",
             audit.display()
         );
         fs::write(&config, text).unwrap();
@@ -68,20 +77,21 @@ impl Setting {
 }
 
 pub(crate) fn describe(page: &mut Page) {
+    let bytes = load::request("64-10-32-1000").encoded_len();
     page.text(
         "What is compared",
-        "* **echo**: a service of the same method on tonic's own server that answers the same message.\n\
+        &format!("* **echo**: a service of the same method on tonic's own server that answers the same message.\n\
          * **direct**: what a team would write by hand. A tonic handler that calls RAM through `aws-sdk-ram` and maps the answer\n  \
          ([direct.rs](../../benches/cost/direct.rs)): no authentication, no policy, no idempotency, no repetition, no record.\n\
          * **facade**: `ram-facade serve` with everything on: a JWT (RS256), two Cedar policies, an audit log in a file, the log \
          at `info`\n  (to /dev/null), metrics, retries, pacing (at 10,000 a second, which is no limit here), and its records in \
          memory (`:memory:`),\n  in a SQLite file (`synchronous=FULL`) or in Redis (`appendonly yes`, `appendfsync everysec`).\n\
          \n\
-         All are processes of their own, in plaintext, with the same request: 450 bytes, a JWT in its metadata, under a fresh \
+         All are processes of their own, in plaintext, with the same request: some {bytes} bytes, a JWT in its metadata, under a fresh \
          token and name\neach, so that no policy decision is remembered. A RAM that answers every request with the same share \
          is a process of its own, too;\nthe SDK's retries are off on both sides. Creates are made by a client in tonic, because \
          each needs a token of its own\nand h2load sends one body; without a token nothing would be recorded. Replays and echoes \
          are made by h2load.\nThe processor time is the server's own, system calls included (ticks of 10 ms in `/proc/PID/stat`); \
-         memory is what is resident\nat the end of a turn. Calls in flight are spread over at most 8 connections.",
+         memory is what is resident\nat the end of a turn. Calls in flight are spread over at most {CONNECTIONS} connections."),
     );
 }
