@@ -69,7 +69,7 @@ impl Page {
         Self(format!(
             "# {title}\n\n\
              Written by `{command}`, on {cores} cores that clients and servers share, over loopback, built for release. The \
-             machine's\nload average was {load} before it began. Compare within a run only: {rounds}; a value is\nthe median \
+             machine's\nload average was {load} before it began. Compare within a run only: {rounds}.\nA value is the median \
              of the rounds, with the least and the most in brackets.\n"
         ))
     }

@@ -16,7 +16,7 @@ use crate::{
 
 /// Syncs and round trips before a turn.
 const PROBES: u64 = 200;
-/// How long the slow RAM takes: what AWS takes for a small request in the same Region.
+/// How long the slow RAM takes. An assumption: AWS publishes no times.
 pub(crate) const SLOW_MS: u32 = 30;
 
 pub(crate) const DIRECT: &str = "direct";
@@ -134,8 +134,8 @@ impl Creates {
         self.fast.report(
             "A create, and RAM answers at once",
             &format!(
-                "The hardest case for a facade: RAM itself takes tens of milliseconds. With the same name each time, policies are \
-                 asked\nonce and the decision is remembered. Before the turns of one in flight an `fdatasync` of 4 KiB on the \
+                "The hardest case for a facade: RAM itself is a network away. With the same name each time, policies are asked\nonce \
+                 and the decision is remembered. Before the turns of one in flight an `fdatasync` of 4 KiB on the \
                  file's disk took\n{} µs and a `PING` of Redis {} µs. A create commits its claim and its end.",
                 probed(FILE),
                 probed(REDIS)
@@ -144,7 +144,7 @@ impl Creates {
         );
         self.slow.report(
             &format!("A create, and RAM answers after {SLOW_MS} ms"),
-            "Where the time of a call is RAM's, as in service. Turns are half as long.",
+            "Where most of the time of a call is RAM's. Its delay is an assumption. Turns are half as long.",
             page,
         );
     }

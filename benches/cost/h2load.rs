@@ -28,7 +28,7 @@ pub(crate) struct Target<'a> {
     pub(crate) answer: usize,
 }
 
-/// Keeps `in_flight` calls in flight for `turn`.
+/// Keeps `in_flight` calls in flight for `turn`. Blocks: nothing else is to run meanwhile.
 pub(crate) fn run(target: &Target<'_>, in_flight: usize, turn: Duration) -> Load {
     let connections = in_flight.min(CONNECTIONS);
     let log = target.body.with_extension("log");
