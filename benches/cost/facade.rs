@@ -80,18 +80,20 @@ pub(crate) fn describe(page: &mut Page) {
     let bytes = load::request("64-10-32-1000").encoded_len();
     page.text(
         "What is compared",
-        &format!("* **echo**: a service of the same method on tonic's own server that answers the same message.\n\
-         * **direct**: what a team would write by hand. A tonic handler that calls RAM through `aws-sdk-ram` and maps the answer\n  \
-         ([direct.rs](../../benches/cost/direct.rs)): no authentication, no policy, no idempotency, no repetition, no record.\n\
-         * **facade**: `ram-facade serve` with everything on: a JWT (RS256), two Cedar policies, an audit log in a file, the log \
-         at `info`\n  (to /dev/null), metrics, retries, pacing (at 10,000 a second, which is no limit here), and its records in \
-         memory (`:memory:`),\n  in a SQLite file (`synchronous=FULL`) or in Redis (`appendonly yes`, `appendfsync everysec`).\n\
-         \n\
-         All are processes of their own, in plaintext, with the same request: some {bytes} bytes, a JWT in its metadata, under a \
-         fresh token\nand name each, so that no policy decision is remembered. A RAM that answers every request with the same share \
-         is a process of its own, too;\nthe SDK's retries are off on both sides. Creates are made by a client in tonic, because \
-         each needs a token of its own\nand h2load sends one body; without a token nothing would be recorded. Replays and echoes \
-         are made by h2load.\nThe processor time is the server's own, system calls included (ticks of 10 ms in `/proc/PID/stat`); \
-         memory is what is resident\nat the end of a turn. Calls in flight are spread over at most {CONNECTIONS} connections."),
+        &format!(
+            "* **echo**: a service of the same method on tonic's own server that answers the same message.\n\
+             * **direct**: what a team would write by hand. A tonic handler that calls RAM through `aws-sdk-ram` and maps the answer\n  \
+             ([direct.rs](../../benches/cost/direct.rs)): no authentication, no policy, no idempotency, no repetition, no record.\n\
+             * **facade**: `ram-facade serve` with everything on: a JWT (RS256), two Cedar policies, an audit log in a file, the log \
+             at `info`\n  (to /dev/null), metrics, retries, pacing (at 10,000 a second, which is no limit here), and its records in \
+             memory (`:memory:`),\n  in a SQLite file (`synchronous=FULL`) or in Redis (`appendonly yes`, `appendfsync everysec`).\n\
+             \n\
+             All are processes of their own, in plaintext, with the same request: some {bytes} bytes, a JWT in its metadata, under a \
+             fresh token\nand name each, so that no policy decision is remembered. A RAM that answers every request with the same share \
+             is a process of its own, too;\nthe SDK's retries are off on both sides. Creates are made by a client in tonic, because \
+             each needs a token of its own\nand h2load sends one body; without a token nothing would be recorded. Replays and echoes \
+             are made by h2load.\nThe processor time is the server's own, system calls included (ticks of 10 ms in `/proc/PID/stat`); \
+             memory is what is resident\nat the end of a turn. Calls in flight are spread over at most {CONNECTIONS} connections."
+        ),
     );
 }
