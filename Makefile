@@ -6,7 +6,7 @@ PYTEST := .tools/venv/bin/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-rust test-redis test-kill test-clock test-clients test-k6 clients model check fuzz fuzz-corpus proto-reference fmt bench \
-	bench-allocations bench-goodput clean
+	bench-allocations bench-cost bench-goodput clean
 
 help: ## prints this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ bench: bench-allocations ## measures what idempotency costs, in under 5 minutes,
 
 bench-goodput: ## plays RAM's rate limit in virtual time, with the SDK alone and with the facade, and writes docs/bench
 	cargo bench --locked --bench goodput
+
+bench-cost: ## measures what the facade costs beside a handler written by hand, in under 12 minutes, and writes docs/bench
+	scripts/tools.sh h2load redis
+	cargo bench --locked --bench cost
 
 bench-allocations: ## counts what a replay allocates beside a bare echo, in seconds, and writes docs/bench
 	cargo bench --locked --bench allocations

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that `make check` and `make test` run, into .tools/ of this checkout and nowhere else.
 #
-#   scripts/tools.sh [buf] [cargo-deny] [cargo-fuzz] [clients] [faketime] [ghz] [grpcurl] [k6] [protoc-gen-doc] [python] [redis]
+#   scripts/tools.sh [buf] [cargo-deny] [cargo-fuzz] [clients] [faketime] [ghz] [grpcurl] [h2load] [k6] [protoc-gen-doc] [python]
+#       [redis]
 #
-# Without arguments: all of them but k6 and cargo-fuzz, which no test needs.
+# Without arguments: all of them but k6, cargo-fuzz and h2load, which no test needs.
 #
 # Running it again is cheap: a tool that is there in the pinned version is left alone. Only a missing base command
-# (python3, npm, javac, mvn, redis-server, openssl, libfaketime) is fetched from the system's packages, and only as root or
-# with a sudo that asks nothing.
+# (python3, npm, javac, mvn, redis-server, h2load, openssl, libfaketime) is fetched from the system's packages, and only as
+# root or with a sudo that asks nothing.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -146,6 +147,9 @@ redis() {
     system "${missing[@]}"
 }
 
+# A load generator for HTTP/2, of nghttp2, from the system's packages.
+h2load() { command -v h2load >/dev/null || system nghttp2-client; }
+
 # A library that moves the wall clock of one process, from the system's packages.
 faketime() {
     compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null && return
@@ -171,7 +175,7 @@ cargo-fuzz() {
 [[ $# -gt 0 ]] || set -- buf cargo-deny clients faketime ghz grpcurl protoc-gen-doc python redis
 for tool in "$@"; do
     case $tool in
-    buf | cargo-deny | cargo-fuzz | clients | faketime | ghz | grpcurl | k6 | protoc-gen-doc | python | redis) "$tool" ;;
+    buf | cargo-deny | cargo-fuzz | clients | faketime | ghz | grpcurl | h2load | k6 | protoc-gen-doc | python | redis) "$tool" ;;
     *) die "no such tool: $tool" ;;
     esac
 done

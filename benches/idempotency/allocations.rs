@@ -14,11 +14,10 @@
     clippy::cast_sign_loss,
     reason = "a benchmark stops at the first surprise, prints, and reads the environment and the clock"
 )]
-#![allow(dead_code, reason = "each benchmark uses its part of the modules")]
 
-mod echo;
-mod load;
-mod process;
+#[allow(dead_code, reason = "each benchmark uses its part")]
+#[path = "../common/mod.rs"]
+mod common;
 
 use std::{
     alloc::System,
@@ -37,7 +36,7 @@ use ram_facade::{
 };
 use stats_alloc::StatsAlloc;
 
-use process::Process;
+use common::{echo, load, process::Process};
 
 #[global_allocator]
 static COUNTED: StatsAlloc<System> = StatsAlloc::system();
@@ -71,7 +70,7 @@ fn main() {
 }
 
 async fn call(address: &str, number: u64) {
-    let clients = load::connect(address, None).await;
+    let clients = load::connect(address, 1, None).await;
     let client = clients.first().unwrap();
     let call = async |_| drop(load::create(client.clone(), load::request("replay")).await);
     let (_, per_second) = load::each(number, 8, call).await;
@@ -117,7 +116,7 @@ async fn serve(filter: &str) {
 /// Allocations of one call, and their bytes.
 async fn count(mut process: Process) -> (f64, f64, CreateResourceShareResponse) {
     let address = process.line("listening on ");
-    let client = load::connect(&address, None).await.swap_remove(0);
+    let client = load::connect(&address, 1, None).await.swap_remove(0);
     let answer = load::create(client.clone(), load::request("replay")).await;
     let calls = async |number| {
         for _ in 0..number {
@@ -134,7 +133,7 @@ async fn count(mut process: Process) -> (f64, f64, CreateResourceShareResponse) 
 
 /// Allocations so far, and their bytes.
 fn allocated(process: &mut Process) -> [u64; 2] {
-    process.nudge();
+    process.say("");
     let line = process.line("allocated ");
     let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
     numbers.try_into().unwrap()

@@ -1,24 +1,23 @@
 //! A create with its records on disk against one with its records in memory.
 
-use std::{
-    fs::File,
-    io::Write,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use crate::{
     Sizes,
-    load::{self, IN_FLIGHT},
-    process::Process,
-    report::{Page, Spread},
+    common::{
+        disk,
+        load::{self, CONNECTIONS, IN_FLIGHT},
+        process::Process,
+        report::{Page, Spread},
+        turns::take_turns,
+    },
 };
 
 /// Creates of one round: alone, for the time of one; and [`IN_FLIGHT`] at once, for their number.
 const ALONE: u64 = 100;
 const TOGETHER: u64 = 1_000;
 /// The sandbox's account has room for 25,000 shares.
-const MOST_ROUNDS: usize = 11;
+const MOST_ROUNDS: usize = 10;
 
 struct Side {
     name: &'static str,
@@ -41,7 +40,7 @@ impl Side {
             store,
         ];
         let mut process = Process::facade(&arguments);
-        let clients = load::connect(&process.line("listening on "), None).await;
+        let clients = load::connect(&process.line("listening on "), CONNECTIONS, None).await;
         Self {
             name,
             clients,
@@ -59,22 +58,13 @@ impl Side {
                 load::create(client, load::request(&format!("{name}-{kind}-{round}-{number}"))).await;
             }
         };
-        self.alone.extend(load::each(ALONE, 1, create("alone")).await.0);
-        self.per_second
-            .push(load::each(TOGETHER, IN_FLIGHT, create("together")).await.1);
+        let alone = load::each(ALONE, 1, create("alone")).await.0;
+        let per_second = load::each(TOGETHER, IN_FLIGHT, create("together")).await.1;
+        if round > 0 {
+            self.alone.extend(alone);
+            self.per_second.push(per_second);
+        }
     }
-}
-
-/// What the disk takes for 4 KiB, which is what a commit waits for.
-fn sync(directory: &Path) -> Vec<Duration> {
-    let mut file = File::create(directory.join("sync")).unwrap();
-    let once = |_| {
-        let start = Instant::now();
-        file.write_all(&[7; 4_096]).unwrap();
-        file.sync_data().unwrap();
-        start.elapsed()
-    };
-    (0..ALONE).map(once).collect()
 }
 
 pub(crate) async fn measure(sizes: &Sizes, page: &mut Page) {
@@ -82,15 +72,17 @@ pub(crate) async fn measure(sizes: &Sizes, page: &mut Page) {
     let mut sandbox = Process::facade(&["sandbox"]);
     let ram = sandbox.line("sandbox listening on ");
     let path = directory.path().join("idempotency.sqlite");
-    let mut memory = Side::on("memory", ":memory:", &ram).await;
-    let mut file = Side::on("file", path.to_str().unwrap(), &ram).await;
+    let memory = Side::on("memory", ":memory:", &ram).await;
+    let file = Side::on("file", path.to_str().unwrap(), &ram).await;
 
     let mut synced = Vec::new();
-    for round in 0..sizes.rounds.min(MOST_ROUNDS) {
-        synced.extend(sync(directory.path()));
-        memory.turn(round).await;
-        file.turn(round).await;
-    }
+    let mut sides = [memory, file];
+    take_turns(sizes.rounds.min(MOST_ROUNDS), &mut sides, async |round, side| {
+        synced.extend(disk::sync(directory.path(), ALONE));
+        side.turn(round).await;
+    })
+    .await;
+    let [memory, file] = sides;
 
     let (synced, in_memory, on_disk) = (
         Spread::of_times(synced),
@@ -110,7 +102,7 @@ pub(crate) async fn measure(sizes: &Sizes, page: &mut Page) {
              commits\nits claim and its end. Times are of {ALONE} creates a round, one at a time; throughput is with \
              {IN_FLIGHT} in flight."
         ),
-        ["", "median"],
+        &["", "median"],
     );
     page.row("`fdatasync` of 4 KiB on the same disk, µs", synced.middle(0));
     page.row("create in memory, µs", in_memory.middle(0));

@@ -16,25 +16,16 @@
 )]
 
 mod access;
+#[allow(dead_code, reason = "each benchmark uses its part")]
+#[path = "../common/mod.rs"]
+mod common;
 mod create;
-mod echo;
-#[allow(
-    dead_code,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    unreachable_pub,
-    reason = "the tests' own issuer, of which this uses a part"
-)]
-#[path = "../../tests/common/issuer.rs"]
-mod issuer;
-mod load;
-#[allow(dead_code, reason = "the other benchmark asks its children by lines")]
-mod process;
 mod records;
 mod replay;
-mod report;
 
 use std::{env, time::Duration};
+
+use common::{echo, report};
 
 /// How much is measured.
 struct Sizes {
@@ -48,12 +39,7 @@ struct Sizes {
 
 impl Sizes {
     fn from_environment() -> Self {
-        let number = |name: &str, default: u32| {
-            env::var(name).map_or(default, |text| {
-                text.parse()
-                    .unwrap_or_else(|_| panic!("{name} is `{text}`, no number"))
-            })
-        };
+        use report::number;
         Self {
             rounds: number("RAM_FACADE_BENCH_ROUNDS", 7).max(1) as usize,
             turn: Duration::from_secs(number("RAM_FACADE_BENCH_SECONDS", 2).max(1).into()),
@@ -78,7 +64,11 @@ fn main() {
 }
 
 async fn run(sizes: &Sizes) {
-    let mut page = report::Page::begin(sizes);
+    let mut page = report::Page::begin(
+        "What idempotency costs",
+        "make bench",
+        &format!("{} rounds, the sides of a comparison in turns", sizes.rounds),
+    );
     eprintln!("replay against echo ...");
     replay::measure(sizes, &mut page).await;
     eprintln!("replay by a known caller against replay by anybody ...");
@@ -87,5 +77,5 @@ async fn run(sizes: &Sizes) {
     create::measure(sizes, &mut page).await;
     eprintln!("records ...");
     records::report(sizes, &mut page);
-    page.finish();
+    page.finish("docs/bench/idempotency.md");
 }

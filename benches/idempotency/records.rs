@@ -24,8 +24,10 @@ use ram_facade::{
 
 use crate::{
     Sizes,
-    process::{Process, resident},
-    report::{Page, Spread},
+    common::{
+        process::{self, Process},
+        report::{Page, Spread},
+    },
 };
 
 /// Swaps and loads that are queued at once: what the store commits as one group.
@@ -185,9 +187,9 @@ pub(crate) async fn measure(what: &str, records: u32) {
     kept.fill(0, FEW).await;
     kept.look_up(FEW).await;
     let few = median(&kept, FEW).await;
-    let before = resident();
+    let before = process::resident("self");
     kept.fill(FEW, records).await;
-    let resident = resident().saturating_sub(before) as f64 / f64::from(records - FEW);
+    let resident = process::resident("self").saturating_sub(before) as f64 / f64::from(records - FEW);
     let many = median(&kept, records).await;
     drop(kept);
     let disk = size(&path) as f64 / f64::from(records);
@@ -230,7 +232,7 @@ pub(crate) fn report(sizes: &Sizes, page: &mut Page) {
             reply().len(),
             record(0).encode().len()
         ),
-        ["", "value"],
+        &["", "value"],
     );
     let mut growth = 1.0;
     for (what, name) in [

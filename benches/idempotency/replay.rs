@@ -3,10 +3,14 @@
 use ram_facade::pb::v1::CreateResourceShareResponse;
 
 use crate::{
-    Sizes, echo,
-    load::{self, IN_FLIGHT},
-    process::Process,
-    report::{Page, Spread},
+    Sizes,
+    common::{
+        echo,
+        load::{self, CONNECTIONS, IN_FLIGHT},
+        process::Process,
+        report::{Page, Spread},
+        turns::take_turns,
+    },
 };
 
 /// One side of the comparison.
@@ -26,20 +30,25 @@ impl Side {
     pub(crate) async fn known_by(mut process: Process, token: Option<&str>) -> Self {
         let address = process.line("listening on ");
         Self {
-            clients: load::connect(&address, token).await,
+            clients: load::connect(&address, CONNECTIONS, token).await,
             process,
             per_second: Vec::new(),
             cpu_us: Vec::new(),
         }
     }
 
-    pub(crate) async fn turn(&mut self, sizes: &Sizes) {
+    pub(crate) async fn turn(&mut self, round: usize, sizes: &Sizes) {
         let before = self.process.cpu_ms();
-        let per_second = load::for_a_turn(&self.clients, sizes.turn).await;
+        let clients = load::spread(&self.clients, IN_FLIGHT);
+        let load = load::keep(clients, sizes.turn, |caller, _| {
+            load::request(&format!("replay-{caller}"))
+        })
+        .await;
         let spent = self.process.cpu_ms() - before;
-        self.per_second.push(per_second);
-        self.cpu_us
-            .push(spent * 1e3 / (per_second * sizes.turn.as_secs_f64()));
+        if round > 0 {
+            self.per_second.push(load.per_second);
+            self.cpu_us.push(spent * 1e3 / load.times.len() as f64);
+        }
     }
 }
 
@@ -70,18 +79,10 @@ pub(crate) async fn measure(sizes: &Sizes, page: &mut Page) {
     let echo = Side::on(Process::child(&["echo", &echo::argument(&answer)])).await;
     let mut sides = [echo, facade, quiet];
 
-    for round in 0..=sizes.rounds {
-        // Who goes first changes, so that a drift of the machine is on nobody's side.
-        sides.rotate_left(1);
-        for side in &mut sides {
-            side.turn(sizes).await;
-            if round == 0 {
-                // The first turns warm up and do not count.
-                (side.per_second, side.cpu_us) = Default::default();
-            }
-        }
-    }
-    sides.rotate_right((sizes.rounds + 1) % 3);
+    take_turns(sizes.rounds, &mut sides, async |round, side| {
+        side.turn(round, sizes).await
+    })
+    .await;
     let [echo, facade, quiet] = sides;
 
     let ratio = |side: &Side| {
@@ -101,7 +102,7 @@ pub(crate) async fn measure(sizes: &Sizes, page: &mut Page) {
              id, span and log line, deadline, authentication, validation of every field, policy, key and fingerprint, and the \
              reply decoded and\nencoded again. Allocations are counted in [allocations.md](allocations.md)."
         ),
-        ["", "median (least to most)"],
+        &["", "median (least to most)"],
     );
     for (name, side) in [
         ("echo", &echo),

@@ -33,14 +33,14 @@ impl Interceptor for Bearer {
 }
 
 /// Connections of one client: a few, as a load balancer has them.
-const CONNECTIONS: usize = 4;
+pub(crate) const CONNECTIONS: usize = 4;
 /// Calls in flight over all of them.
 pub(crate) const IN_FLIGHT: usize = 64;
 
-pub(crate) async fn connect(address: &str, token: Option<&str>) -> Vec<Client> {
+pub(crate) async fn connect(address: &str, connections: usize, token: Option<&str>) -> Vec<Client> {
     let bearer = Bearer(token.map(|token| format!("Bearer {token}").parse().unwrap()));
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-    let channels = (0..CONNECTIONS).map(|_| endpoint.connect());
+    let channels = (0..connections).map(|_| endpoint.connect());
     let channels = futures_util::future::try_join_all(channels).await.unwrap();
     let client = |channel| Client::new(InterceptedService::new(channel, bearer.clone()));
     channels.into_iter().map(client).collect()
@@ -70,25 +70,46 @@ pub(crate) async fn create(
     client.create(request).await.unwrap().into_inner()
 }
 
-/// Keeps [`IN_FLIGHT`] calls in flight for `turn` and returns how many ended, per second.
-pub(crate) async fn for_a_turn(clients: &[Client], turn: Duration) -> f64 {
+/// A client for each of `in_flight` callers, over all connections in turn.
+pub(crate) fn spread(clients: &[Client], in_flight: usize) -> Vec<Client> {
+    clients.iter().cycle().take(in_flight).cloned().collect()
+}
+
+/// What came of a load.
+pub(crate) struct Load {
+    /// The time of each call that was answered.
+    pub(crate) times: Vec<Duration>,
+    pub(crate) per_second: f64,
+}
+
+/// Keeps a call of each client in flight for `turn`. A request is made from the number of the client and of its call.
+pub(crate) async fn keep(
+    clients: Vec<Client>,
+    turn: Duration,
+    request: impl Fn(usize, u64) -> CreateResourceShareRequest + Clone + Send + 'static,
+) -> Load {
     let start = Instant::now();
     let end = start + turn;
-    let callers = (0..IN_FLIGHT).map(|caller| {
-        let client = clients.iter().cycle().nth(caller).unwrap().clone();
-        let request = request(&format!("replay-{caller}"));
+    let callers = clients.into_iter().enumerate().map(|(caller, client)| {
+        let request = request.clone();
         tokio::spawn(async move {
-            let mut calls = 0_u32;
-            while Instant::now() < end {
-                create(client.clone(), request.clone()).await;
-                calls += 1;
+            let mut times = Vec::new();
+            let mut before = Instant::now();
+            while before < end {
+                create(client.clone(), request(caller, times.len() as u64)).await;
+                let now = Instant::now();
+                times.push(now - before);
+                before = now;
             }
-            calls
+            times
         })
     });
-    let calls = futures_util::future::join_all(callers).await;
-    let calls: u32 = calls.into_iter().map(Result::unwrap).sum();
-    f64::from(calls) / start.elapsed().as_secs_f64()
+    let times = futures_util::future::join_all(callers).await;
+    let times: Vec<_> = times.into_iter().flat_map(Result::unwrap).collect();
+    Load {
+        per_second: times.len() as f64 / start.elapsed().as_secs_f64(),
+        times,
+    }
 }
 
 /// Does `work` for each number below `count`, `at_once` of them at once. Returns each one's time and how many per second.

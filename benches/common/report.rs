@@ -2,14 +2,12 @@
 
 use std::{env, fmt::Write as _, fs, path::Path, thread, time::Duration};
 
-use crate::Sizes;
-
 /// The middle of some values, and their ends.
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
-    least: f64,
-    most: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
 }
 
 impl Spread {
@@ -41,7 +39,8 @@ impl Spread {
     }
 }
 
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+/// The value below which the part `q` of the values lies.
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     sorted
         .get((q * last as f64).round() as usize)
@@ -49,39 +48,61 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
         .unwrap_or_default()
 }
 
+/// A size that the environment may set.
+pub(crate) fn number(variable: &str, default: u32) -> u32 {
+    env::var(variable).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is `{text}`, no number"))
+    })
+}
+
 /// The page that is written and printed at the end.
 pub(crate) struct Page(String);
 
 impl Page {
-    pub(crate) fn begin(sizes: &Sizes) -> Self {
+    /// Begins with what `command` measures and in how many `rounds`.
+    pub(crate) fn begin(title: &str, command: &str, rounds: &str) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         // What else ran on the machine when this began: it is in every number below.
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().unwrap_or_default().to_owned();
         Self(format!(
-            "# What idempotency costs\n\n\
-             Written by `make bench`, on {cores} cores that clients and servers share, over loopback, built for release. The \
-             machine's\nload average was {load} before it began. Compare within a run only: {} rounds, the sides of a \
-             comparison in turns; a value is\nthe median of the rounds, with the least and the most in brackets.\n",
-            sizes.rounds
+            "# {title}\n\n\
+             Written by `{command}`, on {cores} cores that clients and servers share, over loopback, built for release. The \
+             machine's\nload average was {load} before it began. Compare within a run only: {rounds}.\nA value is the median \
+             of the rounds, with the least and the most in brackets.\n"
         ))
     }
 
-    pub(crate) fn section(&mut self, title: &str, about: &str, head: [&str; 2]) {
-        let [one, two] = head;
-        let _ = write!(
-            self.0,
-            "\n## {title}\n\n{about}\n\n| {one} | {two} |\n|---|---|\n"
-        );
+    /// A section without a table.
+    pub(crate) fn text(&mut self, title: &str, about: &str) {
+        let _ = write!(self.0, "\n## {title}\n\n{about}\n");
     }
 
+    /// A section, and the head of its table.
+    pub(crate) fn section(&mut self, title: &str, about: &str, head: &[&str]) {
+        self.text(title, about);
+        self.0.push('\n');
+        self.cells(head);
+        self.cells(&vec!["---"; head.len()]);
+    }
+
+    /// A row of two columns, which is shown while the rest is measured.
     pub(crate) fn row(&mut self, what: &str, value: impl AsRef<str>) {
         eprintln!("  {what}: {}", value.as_ref());
-        let _ = writeln!(self.0, "| {what} | {} |", value.as_ref());
+        self.cells(&[what, value.as_ref()]);
     }
 
-    pub(crate) fn finish(self) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bench/idempotency.md");
+    pub(crate) fn cells(&mut self, cells: &[impl AsRef<str>]) {
+        for cell in cells {
+            let _ = write!(self.0, "| {} ", cell.as_ref());
+        }
+        self.0.push_str("|\n");
+    }
+
+    /// Writes it to `path` in the project, or where the environment says.
+    pub(crate) fn finish(self, path: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         let path = env::var_os("RAM_FACADE_BENCH_PAGE").map_or(path, Into::into);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &self.0).unwrap();

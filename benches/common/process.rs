@@ -41,9 +41,11 @@ impl Process {
                 ("AWS_REGION", "us-east-1"),
                 ("AWS_EC2_METADATA_DISABLED", "true"),
                 ("RAM_FACADE_LOG_FILTER", filter),
-                // What idempotency costs shows only where the rate of RAM is no limit.
+                // What a call costs shows only where the rate of RAM is no limit.
                 ("RAM_FACADE_PACE_INITIAL_RATE", "10000"),
                 ("RAM_FACADE_PACE_MAX_RATE", "10000"),
+                ("RAM_FACADE_PACE_MAX_QUEUED_PER_CALLER", "10000"),
+                ("RAM_FACADE_PACE_MAX_QUEUED", "10000"),
                 // And where one caller may ask for all of it.
                 ("RAM_FACADE_LIMITS_PER_SECOND", "0"),
                 ("RAM_FACADE_LIMITS_IN_FLIGHT", "0"),
@@ -66,9 +68,14 @@ impl Process {
             .unwrap_or_else(|| panic!("a child ended without a line `{prefix}...`"))
     }
 
-    /// Sends it an empty line.
-    pub(crate) fn nudge(&mut self) {
-        self.input.write_all(b"\n").unwrap();
+    /// Sends it a line.
+    pub(crate) fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    /// Resident memory, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        resident(&self.child.id().to_string())
     }
 
     /// Processor time so far, in milliseconds. 0 where there is no /proc.
@@ -92,9 +99,9 @@ impl Drop for Process {
     }
 }
 
-/// Resident memory of this process, in bytes. 0 where there is no /proc.
-pub(crate) fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// Resident memory of a process, in bytes. 0 where there is no /proc.
+pub(crate) fn resident(process: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or_default() * 1024
