@@ -9,6 +9,8 @@ use std::{
 
 /// A child that says on its standard output where it listens. Ends with this value.
 pub(crate) struct Process {
+    /// Its arguments, for who has to find out why it ended.
+    what: String,
     child: Child,
     input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
@@ -58,14 +60,19 @@ impl Process {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let input = child.stdin.take().unwrap();
-        Self { child, input, lines }
+        Self {
+            what: arguments.join(" "),
+            child,
+            input,
+            lines,
+        }
     }
 
     /// Waits for the line that begins with `prefix` and returns the rest.
     pub(crate) fn line(&mut self, prefix: &str) -> String {
         let mut rest = self.lines.by_ref().map_while(Result::ok);
         rest.find_map(|line| line.strip_prefix(prefix).map(ToOwned::to_owned))
-            .unwrap_or_else(|| panic!("a child ended without a line `{prefix}...`"))
+            .unwrap_or_else(|| panic!("{} ended without a line `{prefix}...`", self.what))
     }
 
     /// Sends it a line.

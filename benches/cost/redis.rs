@@ -34,11 +34,21 @@ impl Redis {
             _folder: folder,
         };
         let patience = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < patience, "redis-server does not listen");
+        // A connection alone proves nothing: a port may connect to itself.
+        while !redis.answers() {
+            assert!(Instant::now() < patience, "redis-server does not answer");
             thread::sleep(Duration::from_millis(20));
         }
         redis
+    }
+
+    fn answers(&self) -> bool {
+        let mut said = [0; 7];
+        let asked = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
+            stream.write_all(b"PING\r\n")?;
+            stream.read_exact(&mut said)
+        });
+        asked.is_ok() && said == *b"+PONG\r\n"
     }
 
     pub(crate) fn url(&self) -> String {
