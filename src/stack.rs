@@ -85,7 +85,8 @@ impl Stack {
         let ram = self.ram.clone();
         let send = service_fn(move |execution: Execution<Op>| {
             let ram = ram.clone();
-            async move {
+            // Boxed here: the SDK's future is large, and each layer would move it along with its own.
+            Box::pin(async move {
                 let input = &execution.permitted.call().input;
                 let exchange = async {
                     match execution.errand {
@@ -95,7 +96,7 @@ impl Stack {
                 };
                 // The attempt has looked at its window; behind the signature the client looks again.
                 guard::within(execution.window, exchange).await
-            }
+            })
         });
         let mut ring = ServiceBuilder::new()
             // Sees the end of every call, refused ones included.

@@ -1,7 +1,8 @@
 //! Records in a SQLite file, or in memory: the store of a single replica.
 //!
-//! One thread owns the connection. It commits whatever is queued as one transaction and answers only then, so that
-//! an answer means "on disk" and many callers share one fsync.
+//! The connection to a file is owned by one thread. It commits whatever is queued as one transaction and answers only then,
+//! so that an answer means "on disk" and many callers share one fsync. Memory keeps nobody waiting: whoever asks works
+//! there itself, which saves it two changes of threads.
 //!
 //! The file is locked for as long as the store lives. Nobody else writes it, therefore, and whoever wrote a record
 //! in an earlier opening is gone: [`Stored::writer_gone`].
@@ -10,7 +11,11 @@
 mod checkpoints;
 mod file;
 
-use std::{path::Path, sync::mpsc, thread};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -28,9 +33,22 @@ pub use file::OpenError;
 /// Commands in one transaction, at most: bounds how long the first waits for the last.
 const GROUP: usize = 256;
 
-/// See the module. Dropping it ends the thread and releases the file.
+/// See the module. Dropping it releases the file.
 pub struct SqliteStore {
-    /// `None` only while the store is dropped.
+    hands: Hands,
+}
+
+/// Who works on the connection.
+enum Hands {
+    /// A thread, which waits for the disk.
+    Thread(Worker),
+    /// Whoever asks.
+    Caller(Mutex<Writer>),
+}
+
+/// The way to the thread. Dropping it ends the thread.
+struct Worker {
+    /// `None` only while it is dropped.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -42,31 +60,20 @@ impl SqliteStore {
     /// [`OpenError`] if the file cannot be opened, is another process's, is damaged, or is no store of this release.
     /// A file that is not in order is never replaced: what it forgot could be executed twice.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::start(file::open(path)?)
+        let worker = Worker::start(Writer::on(file::open(path)?))?;
+        Ok(Self {
+            hands: Hands::Thread(worker),
+        })
     }
 
     /// Makes a store that lives as long as this value.
     ///
     /// # Errors
-    /// [`OpenError`] if there is no memory or thread for it.
+    /// [`OpenError`] if there is no memory for it.
     pub fn in_memory() -> Result<Self, OpenError> {
-        Self::start(file::in_memory()?)
-    }
-
-    fn start(opened: file::Opened) -> Result<Self, OpenError> {
-        let (sender, receiver) = mpsc::channel();
-        let writer = Writer {
-            connection: opened.connection,
-            opening: opened.opening,
-            last: 0,
-        };
-        let thread = thread::Builder::new()
-            .name("idempotency".to_owned())
-            .spawn(move || writer.run(&receiver))
-            .map_err(OpenError::Thread)?;
+        let writer = Writer::on(file::in_memory()?);
         Ok(Self {
-            commands: Some(sender),
-            thread: Some(thread),
+            hands: Hands::Caller(Mutex::new(writer)),
         })
     }
 
@@ -75,10 +82,7 @@ impl SqliteStore {
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
         let (answer, answered) = oneshot::channel();
-        let sent = self
-            .commands
-            .as_ref()
-            .is_some_and(|thread| thread.send(command(answer)).is_ok());
+        let sent = self.hands.work(command(answer));
         Box::pin(async move {
             if !sent {
                 return Err(StoreError::new("its thread has ended"));
@@ -124,7 +128,38 @@ impl Scan for SqliteStore {
     }
 }
 
-impl Drop for SqliteStore {
+impl Hands {
+    /// Does the command, or has it done. Returns whether there is anybody to do it.
+    fn work(&self, command: Command) -> bool {
+        match self {
+            Self::Thread(worker) => worker
+                .commands
+                .as_ref()
+                .is_some_and(|thread| thread.send(command).is_ok()),
+            Self::Caller(writer) => {
+                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                writer.commit(vec![command]);
+                true
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn start(writer: Writer) -> Result<Self, OpenError> {
+        let (sender, receiver) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("idempotency".to_owned())
+            .spawn(move || writer.run(&receiver))
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            commands: Some(sender),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Worker {
     /// Waits for the thread, which does what is queued and closes the file: whoever opens it next finds it free.
     fn drop(&mut self) {
         drop(self.commands.take());
@@ -162,7 +197,7 @@ enum Command {
 /// Gives an answer that was computed in a transaction, once that is committed.
 type Reply = Box<dyn FnOnce()>;
 
-/// Owns the connection. Lives on the store's thread.
+/// Owns the connection.
 struct Writer {
     connection: Connection,
     /// How often the file was opened, this time included.
@@ -172,6 +207,14 @@ struct Writer {
 }
 
 impl Writer {
+    fn on(opened: file::Opened) -> Self {
+        Self {
+            connection: opened.connection,
+            opening: opened.opening,
+            last: 0,
+        }
+    }
+
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
         while let Ok(first) = commands.recv() {
             let mut group = vec![first];
