@@ -1,9 +1,10 @@
 //! A Redis server of the benchmark's own, and what a round trip to it takes.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     thread,
     time::{Duration, Instant},
 };
@@ -11,44 +12,34 @@ use std::{
 pub(crate) struct Redis {
     child: Child,
     port: u16,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Redis {
     /// Starts it as docs/redis.md says it must be, its log on the disk once a second.
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        let port = free_port();
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--dir", folder.path().to_str().unwrap()])
             .args(["--appendonly", "yes", "--appendfsync", "everysec"])
-            .args(["--maxmemory-policy", "noeviction", "--loglevel", "warning"])
-            .stdout(Stdio::null())
+            .args(["--maxmemory-policy", "noeviction"])
+            .args(["--logfile", "log", "--loglevel", "notice"])
             .spawn()
             .unwrap_or_else(|e| panic!("redis-server (`scripts/tools.sh redis` installs it): {e}"));
-        let redis = Self {
-            child,
-            port,
-            _folder: folder,
-        };
+        let redis = Self { child, port, folder };
         let patience = Instant::now() + Duration::from_secs(10);
-        // A connection alone proves nothing: a port may connect to itself.
-        while !redis.answers() {
-            assert!(Instant::now() < patience, "redis-server does not answer");
+        while !redis.is_ready() {
+            assert!(Instant::now() < patience, "redis-server is not ready");
             thread::sleep(Duration::from_millis(20));
         }
         redis
     }
 
-    fn answers(&self) -> bool {
-        let mut said = [0; 7];
-        let asked = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
-            stream.write_all(b"PING\r\n")?;
-            stream.read_exact(&mut said)
-        });
-        asked.is_ok() && said == *b"+PONG\r\n"
+    fn is_ready(&self) -> bool {
+        let log = fs::read_to_string(self.folder.path().join("log"));
+        log.is_ok_and(|log| log.contains("Ready to accept connections"))
     }
 
     pub(crate) fn url(&self) -> String {
@@ -67,6 +58,12 @@ impl Redis {
         };
         (0..number).map(once).collect()
     }
+}
+
+/// A port that nobody listened on just now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 impl Drop for Redis {
