@@ -2,7 +2,7 @@
 //!
 //! A caller, the facade and RAM are hosts of a simulated network in virtual time (turmoil). Between them run HTTP/2, the
 //! HTTP ring as far as deadlines are concerned, the whole call ring, the AWS SDK with its signatures and its pool, and
-//! HTTP/1.1. Not simulated are TLS, the SDK's own TCP connector and the stores.
+//! HTTP/1.1. Not simulated are TLS, the SDK's own TCP connector and the other stores than the one in memory.
 //!
 //! The network does not repeat what a partition swallowed, so that a connection through one is dead for good: worse than
 //! TCP. `DEADLINE_SEED=N cargo test --test deadlines random` plays the seed that a failure names.

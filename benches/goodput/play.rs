@@ -1,7 +1,6 @@
 //! Plays one scenario with one contender and one seed, in virtual time, and says what came of it.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -20,17 +19,11 @@ use aws_smithy_async::{
     time::{SharedTimeSource, TimeSource},
 };
 use aws_smithy_types::retry::RetrySpec;
-use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
 use ram_facade::{
     auth::policy::EveryCaller,
     call::{Call, Caller},
-    clock::UnixMillis,
     failure::{Advice, Failure},
-    idempotency::{
-        Key,
-        store::{Change, Store, StoreError, Stored, Swap, Version},
-    },
+    idempotency::sqlite::SqliteStore,
     layers::{
         attempt,
         idempotency::{self, IdempotencyLayer},
@@ -351,7 +344,7 @@ async fn facade(sdk: &SdkConfig, pace: pace::Settings) -> Stack {
         u64::try_from(now.as_millis()).unwrap()
     });
     let idempotency = IdempotencyLayer::with_clock(
-        Arc::new(Records::default()),
+        Arc::new(SqliteStore::in_memory().unwrap()),
         idempotency::Settings::default(),
         TaskTracker::new(),
         wall,
@@ -386,55 +379,5 @@ impl VirtualTime {
 impl TimeSource for VirtualTime {
     fn now(&self) -> SystemTime {
         self.wall + self.began.elapsed()
-    }
-}
-
-/// The records, in memory: a store with a thread of its own would not wait for virtual time.
-#[derive(Default)]
-struct Records {
-    records: Mutex<(u64, HashMap<Key, Stored>)>,
-}
-
-impl Store for Records {
-    fn load(&self, key: Key) -> BoxFuture<'_, Result<Option<Stored>, StoreError>> {
-        Box::pin(ready(Ok(self.records.lock().unwrap().1.get(&key).cloned())))
-    }
-
-    fn compare_and_swap(
-        &self,
-        key: Key,
-        expected: Option<Version>,
-        change: Change,
-    ) -> BoxFuture<'_, Result<Swap, StoreError>> {
-        let (last, records) = &mut *self.records.lock().unwrap();
-        let swap = if records.get(&key).map(|stored| stored.version) != expected {
-            Swap::Conflict
-        } else {
-            match change {
-                Change::Put { record, expires: _ } => {
-                    *last += 1;
-                    let version = Version(*last);
-                    records.insert(key, stored(version, record));
-                    Swap::Put(version)
-                }
-                Change::Delete => {
-                    records.remove(&key);
-                    Swap::Deleted
-                }
-            }
-        };
-        Box::pin(ready(Ok(swap)))
-    }
-
-    fn sweep(&self, _: UnixMillis, _: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
-        Box::pin(ready(Ok(0)))
-    }
-}
-
-fn stored(version: Version, record: Bytes) -> Stored {
-    Stored {
-        version,
-        record,
-        writer_gone: false,
     }
 }

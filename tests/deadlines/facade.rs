@@ -1,16 +1,11 @@
 //! The facade as a host of the simulation: the HTTP ring as far as deadlines are concerned, the whole call ring, and the
 //! real SDK.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
-use futures_util::future::{BoxFuture, ready};
 use http::Request;
 use hyper::{body::Incoming, server::conn::http2};
 use hyper_util::{
@@ -21,10 +16,7 @@ use ram_facade::{
     api::Api,
     auth::{anonymous::Anonymous, policy::EveryCaller},
     clock::{UnixMillis, wall_now},
-    idempotency::{
-        Key,
-        store::{Change, Store, StoreError, Stored, Swap, Version},
-    },
+    idempotency::sqlite::SqliteStore,
     layers::{
         attempt,
         authenticate::AuthenticateLayer,
@@ -93,7 +85,7 @@ async fn stack(pace: pace::Settings) -> Stack {
     let (began, wall) = (Instant::now(), wall_now());
     let clock = move || wall + UnixMillis::try_from(began.elapsed().as_millis()).expect("it is soon over");
     let idempotency = IdempotencyLayer::with_clock(
-        Arc::new(Records::default()),
+        Arc::new(SqliteStore::in_memory().expect("there is memory")),
         idempotency::Settings::default(),
         TaskTracker::new(),
         Arc::new(clock),
@@ -118,53 +110,5 @@ pub(crate) fn no_limit() -> pace::Settings {
         },
         max_wait: Duration::from_secs(2),
         ..pace::Settings::default()
-    }
-}
-
-/// The records, in memory: a store with a thread of its own would not wait for virtual time.
-#[derive(Default)]
-struct Records(Mutex<(u64, HashMap<Key, Stored>)>);
-
-impl Store for Records {
-    fn load(&self, key: Key) -> BoxFuture<'_, Result<Option<Stored>, StoreError>> {
-        Box::pin(ready(Ok(self.0.lock().unwrap().1.get(&key).cloned())))
-    }
-
-    fn compare_and_swap(
-        &self,
-        key: Key,
-        expected: Option<Version>,
-        change: Change,
-    ) -> BoxFuture<'_, Result<Swap, StoreError>> {
-        let (last, records) = &mut *self.0.lock().unwrap();
-        let swap = if records.get(&key).map(|stored| stored.version) != expected {
-            Swap::Conflict
-        } else {
-            match change {
-                Change::Put { record, expires: _ } => {
-                    *last += 1;
-                    let version = Version(*last);
-                    let writer_gone = false;
-                    records.insert(
-                        key,
-                        Stored {
-                            version,
-                            record,
-                            writer_gone,
-                        },
-                    );
-                    Swap::Put(version)
-                }
-                Change::Delete => {
-                    records.remove(&key);
-                    Swap::Deleted
-                }
-            }
-        };
-        Box::pin(ready(Ok(swap)))
-    }
-
-    fn sweep(&self, _: UnixMillis, _: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
-        Box::pin(ready(Ok(0)))
     }
 }

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::OnceLock,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use aws_smithy_runtime_api::client::{
@@ -28,7 +29,6 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use std::time::Duration;
 use tokio::time::timeout;
 use turmoil::net::TcpStream;
 
