@@ -47,7 +47,7 @@ impl Side<'_> {
             }
             request
         };
-        let length = if round == 0 { sizes.turn / 2 } else { sizes.turn };
+        let length = sizes.length(round);
         let before = self.process.cpu_ms();
         let load = load::keep(load::spread(self.clients, in_flight), length, request).await;
         if round > 0 {
@@ -118,12 +118,7 @@ async fn table(sizes: &Sizes, sides: &mut [Side<'_>]) -> Table {
             side.turn(round, in_flight, sizes).await;
         })
         .await;
-        table.add(
-            sides
-                .iter_mut()
-                .map(|side| std::mem::take(&mut side.shown))
-                .collect(),
-        );
+        table.take(sides.iter_mut().map(|side| &mut side.shown));
     }
     table
 }

@@ -57,6 +57,11 @@ impl Sizes {
             long: Duration::from_secs(if minutes == 0 { 30 } else { u64::from(minutes) * 60 }),
         }
     }
+
+    /// How long a turn of this round lasts: the first one only warms up.
+    fn length(&self, round: usize) -> Duration {
+        if round == 0 { self.turn / 2 } else { self.turn }
+    }
 }
 
 fn main() {

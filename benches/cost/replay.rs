@@ -22,7 +22,7 @@ struct Side<'a> {
 
 impl Side<'_> {
     fn turn(&mut self, round: usize, in_flight: usize, sizes: &Sizes) {
-        let length = if round == 0 { sizes.turn / 2 } else { sizes.turn };
+        let length = sizes.length(round);
         let before = self.process.cpu_ms();
         let load = h2load::run(&self.target, in_flight, length);
         if round > 0 {
@@ -68,12 +68,7 @@ pub(crate) async fn measure(sizes: &Sizes, setting: &Setting) -> Replays {
             setting.truncate_audit("replay");
         })
         .await;
-        table.add(
-            sides
-                .iter_mut()
-                .map(|side| std::mem::take(&mut side.shown))
-                .collect(),
-        );
+        table.take(sides.iter_mut().map(|side| &mut side.shown));
     }
     Replays(table)
 }

@@ -1,6 +1,6 @@
 //! One side of a comparison, and what it showed.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use crate::common::{
     load::Load,
@@ -68,9 +68,9 @@ impl Table {
         }
     }
 
-    /// Adds the next number in flight.
-    pub(crate) fn add(&mut self, shown: Vec<Shown>) {
-        self.levels.push(shown);
+    /// Takes over what the sides showed at the next number in flight.
+    pub(crate) fn take<'a>(&mut self, shown: impl Iterator<Item = &'a mut Shown>) {
+        self.levels.push(shown.map(mem::take).collect());
     }
 
     /// What the side `name` showed with so many in flight.
