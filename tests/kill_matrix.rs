@@ -166,6 +166,21 @@ async fn killed_at(failpoint: &str, name: &str, requests: u64) {
     world.assert_one_share().await;
 }
 
+/// Kills where the end of a call is written that has its answer already.
+async fn killed_behind_the_answer(failpoint: &str, name: &str) {
+    let world = World::new();
+    let (facade, client) = world.facade(failpoint).await;
+    let call = world.doomed(&client);
+    reached(&facade, name);
+    let heard = call.await.unwrap();
+    assert!(matches!(heard, Heard::Made { .. }), "{heard:?}");
+
+    facade.kill();
+
+    // The history holds what was heard against what is heard now.
+    world.assert_one_share().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_the_claim() {
     killed_at("before-claim", "before-claim", 0).await;
@@ -187,13 +202,13 @@ async fn killed_when_ram_has_answered_and_nothing_is_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_the_answer_is_committed() {
-    killed_at("swap=2", "swap", 1).await;
+async fn killed_while_the_answer_that_was_heard_is_committed() {
+    killed_behind_the_answer("swap=2", "swap").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_when_the_answer_is_recorded_and_nobody_has_heard_it() {
-    killed_at("recorded", "recorded", 1).await;
+async fn killed_when_the_answer_was_heard_and_is_recorded() {
+    killed_behind_the_answer("recorded", "recorded").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

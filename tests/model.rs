@@ -17,6 +17,7 @@
 //! | `settle`: `self.put(version, &claimed)` | `Claim`: done, a conflict, acknowledged and lost, or without an answer and then done late or never |
 //! | `execute`: `execute(token, window)` | `Run`: the layers `retry` and `attempt`; sends while `run.window_end(..)` allows it. RAM receives at once, late or never, recognises, executes, refuses or throttles; its answer arrives, comes too late or is lost |
 //! | `execute`: `timeout_at(self.deadline, execution)` | `Run`: is cut off by the execution's deadline |
+//! | `conclude`: `record::answers_at_once(..)` | the same call, with a lease that is alive or over: an OK is held against RAM, and `Finish` goes on `behind` |
 //! | `conclude`: `self.finish(known, ..)` | `Finish`: `record::on_end` on the record that the claim wrote, then the swap |
 //! | `finish`: a conflict, `self.load()` | `Look`: `record::on_end` on what is there |
 //! | `conclude`: the arm `Err(error)`, `finish_behind` | `Finish` and `Look` with `behind`: answered already, with the write under way or still to come |
@@ -219,6 +220,15 @@ fn a_finish_that_does_not_look_at_the_claim_is_caught() {
 #[test]
 fn a_time_out_that_removes_the_record_is_caught() {
     falls(Mutant::DeleteOnTimeout, QUIET, Invariant::I3NotExecutedIsTrue);
+}
+
+#[test]
+fn a_failure_that_is_answered_before_its_end_is_written_is_caught() {
+    falls(
+        Mutant::FailureAnsweredAtOnce,
+        QUIET,
+        Invariant::I3NotExecutedIsTrue,
+    );
 }
 
 #[test]

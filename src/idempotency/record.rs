@@ -404,5 +404,20 @@ pub fn on_end(current: Option<&Record>, run: &Run, ending: &Ending, now: Now, te
     }
 }
 
+/// Decides whether a run answers its end before that is written over `claimed`, the record of its claim.
+///
+/// A success need not wait: whoever finds the claim after a crash takes it over, and RAM knows the token. Once the lease
+/// is over another run may have recorded a success of its own, which is then the answer of both. A failure waits: what
+/// it says of the future only the record makes true.
+#[must_use]
+pub fn answers_at_once(claimed: &Record, ending: &Ending, now: Now) -> bool {
+    match (ending, claimed) {
+        (Ending::Succeeded { .. }, Record::InFlight { lease_until, .. }) => {
+            now.steady && now.wall < *lease_until
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -282,6 +282,10 @@ impl Shared {
         let input = Arc::clone(&permitted.call().input);
         let mut is_joiner = false;
         let wait = match self.live.join(key, fingerprint)? {
+            Part::Late(reply) => {
+                self.metrics.settled(Outcome::Replayed);
+                return finish::<Op>(reply, &input);
+            }
             Part::Joiner(wait) => {
                 is_joiner = true;
                 wait
@@ -290,15 +294,15 @@ impl Shared {
                 let execution_ends = self.execution_deadline(deadline);
                 let leader = Leader {
                     shared: Arc::clone(&self),
+                    lead: Arc::new(lead),
                     key,
                     fingerprint,
                     terms: self.terms_of::<Op>(),
                     deadline: execution_ends,
                 };
                 let errands = errands(inner, pacer, permitted, execution_ends);
-                // If it panics, `lead` is dropped and everyone who waits is told.
-                self.tracker
-                    .spawn(async move { lead.settle(leader.settle(errands).await) });
+                // If it panics, its lead is dropped and everyone who waits is told.
+                self.tracker.spawn(leader.settle(errands));
                 wait
             }
         };

@@ -54,6 +54,8 @@ pub(crate) enum Mutant {
     ReconcileTooSoon,
     /// A run whose end cannot be written answers as if its claim were still its own.
     ClaimTrustedWithoutStore,
+    /// A failure is answered before its end is written.
+    FailureAnsweredAtOnce,
 }
 
 impl Mutant {
@@ -578,18 +580,29 @@ impl Driver<'_> {
         self.push(Some(who), what, Ok(next));
     }
 
-    /// `Leader::execute` after the result: `finish(known, ..)` begins with the record that the claim wrote.
+    /// `Leader::conclude`: answers at once where it may. `finish(known, ..)` begins with the record that the claim wrote.
     fn ends(&mut self, who: usize, payload: Payload, run: Run, end: End, fresh: bool, what: &'static str) {
         let known = machine::claimed(run, payload, name(who), self.from.now);
-        if let Some(write) = machine::on_end(known, run, payload, name(who), end, self.from.now) {
-            let pc = Pc::Finish {
+        let Some(write) = machine::on_end(known, run, payload, name(who), end, self.from.now) else {
+            return;
+        };
+        for lease_over in [false, true] {
+            let behind = machine::answers_at_once(known, lease_over, end, self.from.now)
+                || self.is(Mutant::FailureAnsweredAtOnce);
+            let mut next = self.from.clone();
+            next.executors[who].pc = Pc::Finish {
                 run,
                 end,
                 write,
                 over: Expected::Version(fresh),
-                behind: false,
+                behind,
             };
-            self.goes_on(who, what, pc);
+            let told = if behind {
+                answer(&next, payload, run, end)
+            } else {
+                Ok(())
+            };
+            self.push(Some(who), what, told.map(|()| next));
         }
     }
 

@@ -215,6 +215,12 @@ pub(crate) fn is_open_after(run: Run, end: End) -> bool {
     run_of(run, 0, 0).is_open_after(&ending(end))
 }
 
+/// `record::answers_at_once`.
+pub(crate) fn answers_at_once(claimed: Rec, lease_over: bool, end: End, at: Tick) -> bool {
+    record(claimed, at, lease_over)
+        .is_some_and(|claimed| record::answers_at_once(&claimed, &ending(end), now(at)))
+}
+
 /// `record::on_end`; `None` for a write that is not the run's to make.
 pub(crate) fn on_end(
     seen: Rec,

@@ -447,6 +447,23 @@ fn every_flipped_bit_of_a_record_is_noticed() {
 }
 
 #[test]
+fn only_a_success_within_its_lease_is_answered_before_it_is_written() {
+    let made = Ending::Succeeded {
+        reply: Bytes::from_static(b"arn"),
+    };
+    let refused = Ending::Failed {
+        may_have_executed: false,
+    };
+    let lease_over = T0 + TERMS.lease;
+
+    assert!(answers_at_once(&in_flight(OURS), &made, at(lease_over - 1)));
+    assert!(!answers_at_once(&in_flight(OURS), &made, at(lease_over)));
+    assert!(!answers_at_once(&in_flight(OURS), &made, set(T0)));
+    assert!(!answers_at_once(&in_flight(OURS), &refused, at(T0)));
+    assert!(!answers_at_once(&unknown(), &made, at(T0)));
+}
+
+#[test]
 fn the_bytes_of_a_record_are_pinned() {
     let bytes = succeeded().encode();
 

@@ -11,14 +11,14 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    live::{Reply, Settled},
+    live::{Lead, Reply, Settled},
     refusals::{self, Again},
 };
 use crate::{
     failure::{Effect, Failure},
     idempotency::{
         Fingerprint, Key, UpstreamToken,
-        record::{self, Claim, Decision, Ending, Finish, Look, Record, Run, Seen, Terms},
+        record::{self, Claim, Decision, Ending, Finish, Look, Now, Record, Run, Seen, Terms},
         steady::Reading,
         store::{Change, StoreError, Swap, Version},
     },
@@ -45,6 +45,8 @@ type Find = Box<dyn FnMut(UpstreamToken) -> BoxFuture<'static, Result<Option<Byt
 /// One intent that has to be settled.
 pub(super) struct Leader {
     pub(super) shared: Arc<Shared>,
+    /// Held until the end is recorded.
+    pub(super) lead: Arc<Lead>,
     pub(super) key: Key,
     pub(super) fingerprint: Fingerprint,
     pub(super) terms: Terms,
@@ -68,7 +70,7 @@ enum Looked {
     Claimable(Run, Reading),
 }
 
-/// How long an answer waits for its record. A store that takes longer is written to behind the answer.
+/// How long an answer that waits for its record does so. A store that takes longer is written to behind the answer.
 const FINISH_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a finish is tried behind the answer, and the first pause between tries, which doubles: 200 ms to 6.4 s,
 /// 12.6 s in all. Later the lease is over, and whoever asks next repeats the request under the same token.
@@ -78,11 +80,18 @@ const FINISH_PAUSE: Duration = Duration::from_millis(200);
 const MAX_CONFLICTS: u32 = 16;
 
 impl Leader {
-    /// Settles the intent.
+    /// Settles the intent: answers everyone who waits for it, and records its end.
     ///
     /// # Cancellation
     /// Must not be dropped: run it in a task of its own. If it is, the record stays claimed until its lease is over.
-    pub(super) async fn settle(self, mut errands: Errands) -> Settled {
+    pub(super) async fn settle(self, errands: Errands) {
+        let shared = Arc::clone(&self.shared);
+        let lead = Arc::clone(&self.lead);
+        let settled = self.work(errands).await;
+        lead.settle(settled, shared.clock.read().now.wall);
+    }
+
+    async fn work(self, mut errands: Errands) -> Settled {
         let mut pause = Pause::default();
         let mut admitted = None;
         loop {
@@ -217,7 +226,7 @@ impl Leader {
         })
     }
 
-    /// Records the end of `run` and answers it.
+    /// Records the end of `run` and answers it, in the order that `record` decides.
     async fn conclude(
         self,
         run: Run,
@@ -231,7 +240,13 @@ impl Leader {
             },
         };
         let in_doubt = run.is_open_after(&ending);
-        let first_try = timeout(FINISH_PATIENCE, self.finish(known, &run, &ending))
+        let now = self.shared.clock.read().now;
+        if let (Ok(reply), Some((_, claimed))) = (&result, &known)
+            && record::answers_at_once(claimed, &ending, now)
+        {
+            self.lead.settle(Ok(Reply::fresh(reply.clone())), now.wall);
+        }
+        let first_try = timeout(FINISH_PATIENCE, self.finish(known, &run, &ending, now))
             .await
             .unwrap_or_else(|_| Err(StoreError::new("it takes too long")));
 
@@ -290,7 +305,8 @@ impl Leader {
         for _ in 0..FINISH_TRIES {
             sleep(pause).await;
             pause *= 2;
-            match self.finish(None, &run, &ending).await {
+            let now = self.shared.clock.read().now;
+            match self.finish(None, &run, &ending, now).await {
                 Ok(_) => return,
                 Err(error) => tracing::warn!(
                     key = %self.key,
@@ -302,12 +318,13 @@ impl Leader {
         tracing::error!(key = %self.key, "the end of an execution was not recorded; its record stays claimed");
     }
 
-    /// Writes the end of `run`, given what the record is believed to be, or after a look at it.
+    /// Writes the end that `run` came to `now`, given what the record is believed to be, or after a look at it.
     async fn finish(
         &self,
         known: Option<(Version, Record)>,
         run: &Run,
         ending: &Ending,
+        now: Now,
     ) -> Result<Finished, StoreError> {
         let mut known = known.map(|(version, record)| (Some(version), Some(record)));
         for _ in 0..MAX_CONFLICTS {
@@ -315,7 +332,6 @@ impl Leader {
                 Some(known) => known,
                 None => self.load().await?,
             };
-            let now = self.shared.clock.read().now;
             let swap = match record::on_end(current.as_ref(), run, ending, now, &self.terms) {
                 Finish::Put(record) => self.put(version, &record).await?,
                 Finish::Delete => {
@@ -387,10 +403,7 @@ fn not_now(run: &Run, refusal: Failure) -> Failure {
 
 fn answer(result: Result<Bytes, Failure>, in_doubt: bool) -> Settled {
     match result {
-        Ok(bytes) => Ok(Reply {
-            bytes,
-            recorded_at: None,
-        }),
+        Ok(bytes) => Ok(Reply::fresh(bytes)),
         Err(failure) if in_doubt => Err(refusals::open(failure)),
         Err(failure) => Err(failure),
     }

@@ -1,6 +1,7 @@
 //! The executions of this process, and who waits for them.
 //!
 //! Whoever asks for what is being executed here waits for that execution, whatever the lease of its record says.
+//! A success may be answered before it is recorded: until it is, whoever comes gets it from here, as a replay.
 //! Entries are told apart by key **and** fingerprint: whether a token fits a request is the record's to say, not that
 //! of whoever came first, for they may be the one who is wrong.
 
@@ -30,7 +31,20 @@ pub(super) struct Reply {
     pub(super) recorded_at: Option<UnixMillis>,
 }
 
+impl Reply {
+    /// What RAM has just answered.
+    pub(super) fn fresh(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            recorded_at: None,
+        }
+    }
+}
+
 type Id = (Key, Fingerprint);
+
+/// How an intent was settled, and when.
+type Ended = (Settled, UnixMillis);
 
 /// See the module.
 pub(super) struct Live {
@@ -47,8 +61,21 @@ struct State {
 }
 
 struct Running {
-    settled: watch::Receiver<Option<Settled>>,
+    ended: watch::Receiver<Option<Ended>>,
     waiters: usize,
+}
+
+impl Running {
+    /// The answer for somebody who comes after it was given.
+    fn answer(&self) -> Option<Reply> {
+        match &*self.ended.borrow() {
+            Some((Ok(reply), at)) => Some(Reply {
+                bytes: reply.bytes.clone(),
+                recorded_at: reply.recorded_at.or(Some(*at)),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// What a caller is.
@@ -57,6 +84,8 @@ pub(super) enum Part {
     Leader(Lead, Wait),
     /// One more.
     Joiner(Wait),
+    /// One who finds the answer, which is not recorded yet.
+    Late(Reply),
 }
 
 impl Live {
@@ -78,9 +107,9 @@ impl Live {
         let in_all = state.waiters;
         match state.running.entry(id) {
             Entry::Vacant(vacant) => {
-                let (publish, settled) = watch::channel(None);
+                let (publish, ended) = watch::channel(None);
                 vacant.insert(Running {
-                    settled: settled.clone(),
+                    ended: ended.clone(),
                     waiters: 0,
                 });
                 let lead = Lead {
@@ -88,23 +117,26 @@ impl Live {
                     live: Arc::clone(self),
                     id,
                 };
-                Ok(Part::Leader(lead, Wait { settled, seat: None }))
+                Ok(Part::Leader(lead, Wait { ended, seat: None }))
             }
             Entry::Occupied(mut occupied) => {
                 let running = occupied.get_mut();
+                if let Some(reply) = running.answer() {
+                    return Ok(Part::Late(reply));
+                }
                 if running.waiters >= self.waiters_per_key || in_all >= self.waiters {
                     return Err(refusals::too_many_waiters());
                 }
                 running.waiters += 1;
-                let settled = running.settled.clone();
+                let ended = running.ended.clone();
                 state.waiters += 1;
                 let seat = Seat {
                     live: Arc::clone(self),
                     id,
-                    of: settled.clone(),
+                    of: ended.clone(),
                 };
                 Ok(Part::Joiner(Wait {
-                    settled,
+                    ended,
                     seat: Some(seat),
                 }))
             }
@@ -118,27 +150,47 @@ impl Live {
 
 /// The duty to settle an intent. Dropped without, it tells who waits that the execution broke off.
 pub(super) struct Lead {
-    publish: watch::Sender<Option<Settled>>,
+    publish: watch::Sender<Option<Ended>>,
     live: Arc<Live>,
     id: Id,
 }
 
 impl Lead {
-    /// Answers everyone who waits.
-    pub(super) fn settle(self, settled: Settled) {
-        self.publish.send_replace(Some(settled));
+    /// Answers everyone who waits, and with a success everyone who comes before this is dropped. Who comes after a failure
+    /// begins anew. Only the first answer counts.
+    pub(super) fn settle(&self, settled: Settled, at: UnixMillis) {
+        let failed = settled.is_err();
+        let is_first = self.publish.send_if_modified(|ended| {
+            let is_first = ended.is_none();
+            if is_first {
+                *ended = Some((settled, at));
+            }
+            is_first
+        });
+        if is_first && failed {
+            self.leave();
+        }
+    }
+
+    fn leave(&self) {
+        let mut state = self.live.lock();
+        if let Entry::Occupied(running) = state.running.entry(self.id)
+            && self.publish.subscribe().same_channel(&running.get().ended)
+        {
+            running.remove();
+        }
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.live.lock().running.remove(&self.id);
+        self.leave();
     }
 }
 
 /// A caller's place among those who wait for an intent.
 pub(super) struct Wait {
-    settled: watch::Receiver<Option<Settled>>,
+    ended: watch::Receiver<Option<Ended>>,
     /// Held for its drop; the leader's own caller takes nobody's place.
     #[expect(dead_code, reason = "held for its drop")]
     seat: Option<Seat>,
@@ -154,11 +206,12 @@ impl Wait {
     /// # Cancellation
     /// Dropping it leaves the execution alone.
     pub(super) async fn until(mut self, deadline: Instant) -> Settled {
-        let settled = self.settled.wait_for(Option::is_some);
-        match tokio::time::timeout_at(deadline, settled).await {
-            Ok(Ok(settled)) => settled
-                .clone()
-                .unwrap_or_else(|| Err(refusals::broke_off(Again::WithToken))),
+        let ended = self.ended.wait_for(Option::is_some);
+        match tokio::time::timeout_at(deadline, ended).await {
+            Ok(Ok(ended)) => match &*ended {
+                Some((settled, _)) => settled.clone(),
+                None => Err(refusals::broke_off(Again::WithToken)),
+            },
             Ok(Err(_)) => Err(refusals::broke_off(Again::WithToken)),
             Err(_) => Err(refusals::still_running(Again::WithToken)),
         }
@@ -168,7 +221,7 @@ impl Wait {
 struct Seat {
     live: Arc<Live>,
     id: Id,
-    of: watch::Receiver<Option<Settled>>,
+    of: watch::Receiver<Option<Ended>>,
 }
 
 impl Drop for Seat {
@@ -177,7 +230,7 @@ impl Drop for Seat {
         state.waiters = state.waiters.saturating_sub(1);
         // The intent may have a new execution by now, in which this seat has no part.
         if let Some(running) = state.running.get_mut(&self.id)
-            && running.settled.same_channel(&self.of)
+            && running.ended.same_channel(&self.of)
         {
             running.waiters = running.waiters.saturating_sub(1);
         }

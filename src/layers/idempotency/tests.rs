@@ -1,5 +1,6 @@
 //! Every test runs in virtual time against a scripted RAM and a store in a map; the clock of the records is virtual too.
 
+mod answered;
 mod fixture;
 mod memory;
 mod paced;

@@ -75,17 +75,6 @@ async fn while_the_store_is_down_answers_in_memory_are_replayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_was_not_written_is_not_in_memory() {
-    let fixture = Fixture::new();
-    fixture.store.fail(2, u32::MAX);
-    fixture.create("ci", "share", "token").await.unwrap();
-
-    let failure = fixture.create("ci", "share", "token").await.unwrap_err();
-
-    assert_eq!(failure.why(), Reason::StoreUnavailable);
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_answer_that_had_to_go_from_memory_comes_from_the_store() {
     let fixture = Fixture::with(Settings {
         cache_bytes: 600,
