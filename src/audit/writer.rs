@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
-    thread,
+    thread::{self, Thread},
     time::Duration,
 };
 
@@ -23,6 +23,8 @@ use super::{NotWritten, Sink};
 const MAX_WAITING: usize = 8 * 1_024 * 1_024;
 /// Most bytes in one write.
 const BATCH: usize = 256 * 1_024;
+/// How long a line that nobody waits for stays for others to come: one write, and one change of threads, for all of them.
+const LINGER: Duration = Duration::from_millis(2);
 /// Time between two complaints about lost lines.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -35,10 +37,18 @@ enum Message {
     Flush(oneshot::Sender<()>),
 }
 
+impl Message {
+    /// Whether somebody waits for what comes of it.
+    fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Line(_, None))
+    }
+}
+
 /// The sending side. When it is dropped, the thread writes what it has and ends.
 #[derive(Debug)]
 pub(super) struct Writer {
     messages: Sender<Message>,
+    thread: Thread,
     state: Arc<State>,
 }
 
@@ -68,10 +78,14 @@ impl Writer {
         let (messages, received) = mpsc::channel();
         let state = Arc::<State>::default();
         let shared = Arc::clone(&state);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || run(&received, &mut out, &shared))?;
-        Ok(Self { messages, state })
+        Ok(Self {
+            messages,
+            thread: thread.thread().clone(),
+            state,
+        })
     }
 
     pub(super) fn write(&self, line: Vec<u8>, done: Option<Done>) {
@@ -84,20 +98,30 @@ impl Writer {
             return;
         }
         // Without a receiver the thread has panicked; dropping `done` tells whoever waits.
-        if self.messages.send(Message::Line(line, done)).is_err() {
+        if !self.send(Message::Line(line, done)) {
             self.state.lose(1, "the writer is gone");
         }
     }
 
     pub(super) fn reopen(&self) {
-        let _ = self.messages.send(Message::Reopen);
+        self.send(Message::Reopen);
     }
 
     pub(super) async fn flush(&self) {
         let (sender, done) = oneshot::channel();
-        if self.messages.send(Message::Flush(sender)).is_ok() {
+        if self.send(Message::Flush(sender)) {
             let _ = done.await;
         }
+    }
+
+    /// Returns whether there is somebody to take it.
+    fn send(&self, message: Message) -> bool {
+        let is_awaited = message.is_awaited();
+        let is_sent = self.messages.send(message).is_ok();
+        if is_awaited {
+            self.thread.unpark();
+        }
+        is_sent
     }
 
     /// How many lines were lost since the start.
@@ -116,6 +140,10 @@ fn tell(done: Option<Done>, result: Result<(), NotWritten>) {
 fn run(messages: &Receiver<Message>, out: &mut Out, state: &State) {
     let mut batch = Batch::default();
     while let Ok(first) = messages.recv() {
+        if !first.is_awaited() {
+            // Ends early for whoever waits.
+            thread::park_timeout(LINGER);
+        }
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
