@@ -15,6 +15,7 @@ use ram_facade::{
     idempotency::{
         Fingerprint, Key, Scope, Store,
         cache::Replays,
+        memory::MemoryStore,
         record::{Now, Record, Terms},
         sqlite::SqliteStore,
         store::{Change, Swap},
@@ -179,7 +180,7 @@ pub(crate) async fn measure(what: &str, records: u32) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = directory.path().join("idempotency.sqlite");
     let mut kept = match what {
-        "memory" => Kept::Store(Arc::new(SqliteStore::in_memory().unwrap())),
+        "memory" => Kept::Store(Arc::new(MemoryStore::default())),
         "file" => Kept::Store(Arc::new(SqliteStore::open(&path).unwrap())),
         "map" => Kept::Map(HashMap::new()),
         _ => Kept::Replays(Replays::new(1 << 40)),

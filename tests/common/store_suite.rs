@@ -27,6 +27,7 @@ where
 {
     run_without_sweep(&make).await;
     a_sweep_removes_what_is_over_up_to_its_limit(&make().await).await;
+    a_sweep_goes_by_the_last_change_of_a_record(&make().await).await;
 }
 
 /// Runs what does not depend on who removes what is over.
@@ -202,6 +203,22 @@ async fn a_sweep_removes_what_is_over_up_to_its_limit(store: &impl Store) {
     assert_eq!(text(store, "b").await, None);
     assert_eq!(text(store, "c").await.unwrap(), "three");
     assert_eq!(text(store, "d").await.unwrap(), "four");
+}
+
+async fn a_sweep_goes_by_the_last_change_of_a_record(store: &impl Store) {
+    let first = put(store, "a", None, expiring("one", 1_000)).await;
+    put(store, "a", Some(first), expiring("two", 2_000)).await;
+    let gone = put(store, "b", None, expiring("three", 1_000)).await;
+    store
+        .compare_and_swap(key("b"), Some(gone), Change::Delete)
+        .await
+        .unwrap();
+
+    assert_eq!(store.sweep(1_999, 10).await.unwrap(), 0);
+    assert_eq!(text(store, "a").await.unwrap(), "two");
+    assert_eq!(store.sweep(2_000, 10).await.unwrap(), 1);
+
+    assert_eq!(text(store, "a").await, None);
 }
 
 /// What a process may do to a store, and what may happen to the process.
