@@ -163,7 +163,7 @@ impl Kept {
                 }
                 Self::Map(map) => {
                     let found = keys.iter().zip(prints).filter(|(key, print)| {
-                        let found = map.get(key).filter(|record| record.fingerprint() == *print);
+                        let found = map.get(*key).filter(|record| record.fingerprint() == *print);
                         found.cloned().is_some()
                     });
                     assert_eq!(found.count(), GROUP as usize);

@@ -131,11 +131,16 @@ impl Scan for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::idempotency::store::suite::{self, key, put, record};
+    use crate::idempotency::store::suite;
 
     #[tokio::test]
     async fn a_store_in_memory_does_what_a_store_must() {
         suite::run(async || MemoryStore::default()).await;
+    }
+
+    #[tokio::test]
+    async fn a_scan_finds_every_key_once_and_in_order() {
+        suite::a_scan_finds_every_key_once_and_in_order(&MemoryStore::default()).await;
     }
 
     #[test]

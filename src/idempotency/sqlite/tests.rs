@@ -30,6 +30,12 @@ async fn a_store_in_a_file_does_what_a_store_must() {
     .await;
 }
 
+#[tokio::test]
+async fn a_scan_finds_every_key_once_and_in_order() {
+    let (_directory, path) = here();
+    suite::a_scan_finds_every_key_once_and_in_order(&SqliteStore::open(&path).unwrap()).await;
+}
+
 #[test]
 fn a_store_in_a_file_is_a_map_that_survives_being_closed_and_opened() {
     let directory = tempfile::tempdir().unwrap();
