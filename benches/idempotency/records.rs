@@ -226,7 +226,7 @@ pub(crate) fn report(sizes: &Sizes, page: &mut Page) {
              {LOOKUPS}; the records\nof the file are in the page cache. Keys are hashes, so that no lookup finds anything that \
              the one before brought near:\namong many records each waits for memory that the processor's caches do not hold. \
              A plain `HashMap` of the same records,\nread in the same way, shows how much of the growth that is. What grows \
-             beyond it in SQLite is mostly its own cache of\n2 MB, behind which every page is read from the system's: a larger \
+             beyond it in the file is mostly SQLite's own cache of\n2 MB, behind which every page is read from the system's: a larger \
              cache or `mmap_size` would take some 5 µs off, at the price of\nmemory for each record, or of a signal that ends \
              the process where a disk's error is an answer today. `WITHOUT ROWID` takes\noff one. A commit takes a thousand \
              times as long, so that none of this is done.",
