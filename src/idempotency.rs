@@ -11,6 +11,7 @@ mod canonical;
 mod fingerprint;
 mod key;
 mod marker;
+pub mod memory;
 pub mod record;
 pub mod redis;
 pub mod seal;

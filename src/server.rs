@@ -30,6 +30,7 @@ use crate::{
     config::{self, Config},
     failure::chain,
     idempotency::{
+        memory::MemoryStore,
         redis::{OpenError as SharedOpenError, RedisStore},
         seal::{Keys, KeysError, Sealed},
         sqlite::{self, SqliteStore},
@@ -375,7 +376,7 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     // Before the store, which a faulty key file must not leave open behind it.
     let keys = config.store_key_file.as_deref().map(Keys::load).transpose()?;
     let store: Arc<dyn Store> = match &config.store {
-        config::Store::Memory => Arc::new(SqliteStore::in_memory()?),
+        config::Store::Memory => Arc::new(MemoryStore::default()),
         config::Store::File(path) => Arc::new(SqliteStore::open(path)?),
         config::Store::Redis(settings) => Arc::new(Box::pin(RedisStore::open(settings)).await?),
     };

@@ -149,7 +149,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Paths of other crates that only some files may use.
+/// Paths, most of them of other crates, that only some files may use.
 const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
     (
         "aws_sdk_ram",
@@ -183,6 +183,11 @@ const EXCLUSIVE: &[(&str, &[&str], &str)] = &[
         "one module says whether a certificate is good, one whom it names",
     ),
     ("rusqlite", &["idempotency/sqlite"], "a store is one file"),
+    (
+        "crate::idempotency::memory",
+        &["server", "idempotency"],
+        "the server composes the store; layers know what any store does",
+    ),
     ("redis", &["idempotency/redis"], "a store is one file"),
     (
         "cedar_policy",

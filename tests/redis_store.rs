@@ -49,6 +49,8 @@ async fn conforms(program: &str) {
             .unwrap()
     })
     .await;
+    server.cli(&["FLUSHALL"]);
+    suite::a_scan_finds_every_key_once_and_in_order(&open(&server).await).await;
 }
 
 fn is_a_map(program: &str) {

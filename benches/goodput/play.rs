@@ -23,7 +23,7 @@ use ram_facade::{
     auth::policy::EveryCaller,
     call::{Call, Caller},
     failure::{Advice, Failure},
-    idempotency::sqlite::SqliteStore,
+    idempotency::memory::MemoryStore,
     layers::{
         attempt,
         idempotency::{self, IdempotencyLayer},
@@ -344,7 +344,7 @@ async fn facade(sdk: &SdkConfig, pace: pace::Settings) -> Stack {
         u64::try_from(now.as_millis()).unwrap()
     });
     let idempotency = IdempotencyLayer::with_clock(
-        Arc::new(SqliteStore::in_memory().unwrap()),
+        Arc::new(MemoryStore::default()),
         idempotency::Settings::default(),
         TaskTracker::new(),
         wall,

@@ -15,6 +15,7 @@ use ram_facade::{
     idempotency::{
         Fingerprint, Key, Scope, Store,
         cache::Replays,
+        memory::MemoryStore,
         record::{Now, Record, Terms},
         sqlite::SqliteStore,
         store::{Change, Swap},
@@ -162,7 +163,7 @@ impl Kept {
                 }
                 Self::Map(map) => {
                     let found = keys.iter().zip(prints).filter(|(key, print)| {
-                        let found = map.get(key).filter(|record| record.fingerprint() == *print);
+                        let found = map.get(*key).filter(|record| record.fingerprint() == *print);
                         found.cloned().is_some()
                     });
                     assert_eq!(found.count(), GROUP as usize);
@@ -179,7 +180,7 @@ pub(crate) async fn measure(what: &str, records: u32) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = directory.path().join("idempotency.sqlite");
     let mut kept = match what {
-        "memory" => Kept::Store(Arc::new(SqliteStore::in_memory().unwrap())),
+        "memory" => Kept::Store(Arc::new(MemoryStore::default())),
         "file" => Kept::Store(Arc::new(SqliteStore::open(&path).unwrap())),
         "map" => Kept::Map(HashMap::new()),
         _ => Kept::Replays(Replays::new(1 << 40)),
@@ -225,7 +226,7 @@ pub(crate) fn report(sizes: &Sizes, page: &mut Page) {
              {LOOKUPS}; the records\nof the file are in the page cache. Keys are hashes, so that no lookup finds anything that \
              the one before brought near:\namong many records each waits for memory that the processor's caches do not hold. \
              A plain `HashMap` of the same records,\nread in the same way, shows how much of the growth that is. What grows \
-             beyond it in SQLite is mostly its own cache of\n2 MB, behind which every page is read from the system's: a larger \
+             beyond it in the file is mostly SQLite's own cache of\n2 MB, behind which every page is read from the system's: a larger \
              cache or `mmap_size` would take some 5 µs off, at the price of\nmemory for each record, or of a signal that ends \
              the process where a disk's error is an answer today. `WITHOUT ROWID` takes\noff one. A commit takes a thousand \
              times as long, so that none of this is done.",

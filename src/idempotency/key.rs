@@ -1,6 +1,6 @@
 //! Whose token it is, and the token that RAM sees in its place.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -56,6 +56,13 @@ impl Key {
     /// Its bytes, for a store.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// It is ordered as its bytes are, so that a map by keys is looked through from any bytes on.
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }

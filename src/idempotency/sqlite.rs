@@ -1,8 +1,7 @@
-//! Records in a SQLite file, or in memory: the store of a single replica.
+//! Records in a SQLite file: the store of a single replica that forgets nothing when it is started again.
 //!
-//! The connection to a file is owned by one thread. It commits whatever is queued as one transaction and answers only then,
-//! so that an answer means "on disk" and many callers share one fsync. Memory keeps nobody waiting: whoever asks works
-//! there itself, which saves it two changes of threads.
+//! One thread owns the connection. It commits whatever is queued as one transaction and answers only then, so that
+//! an answer means "on disk" and many callers share one fsync.
 //!
 //! The file is locked for as long as the store lives. Nobody else writes it, therefore, and whoever wrote a record
 //! in an earlier opening is gone: [`Stored::writer_gone`].
@@ -11,11 +10,7 @@
 mod checkpoints;
 mod file;
 
-use std::{
-    path::Path,
-    sync::{Mutex, PoisonError, mpsc},
-    thread,
-};
+use std::{path::Path, sync::mpsc, thread};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -33,22 +28,9 @@ pub use file::OpenError;
 /// Commands in one transaction, at most: bounds how long the first waits for the last.
 const GROUP: usize = 256;
 
-/// See the module. Dropping it releases the file.
+/// See the module. Dropping it ends the thread and releases the file.
 pub struct SqliteStore {
-    hands: Hands,
-}
-
-/// Who works on the connection.
-enum Hands {
-    /// A thread, which waits for the disk.
-    Thread(Worker),
-    /// Whoever asks.
-    Caller(Mutex<Writer>),
-}
-
-/// The way to the thread. Dropping it ends the thread.
-struct Worker {
-    /// `None` only while it is dropped.
+    /// `None` only while the store is dropped.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -60,20 +42,15 @@ impl SqliteStore {
     /// [`OpenError`] if the file cannot be opened, is another process's, is damaged, or is no store of this release.
     /// A file that is not in order is never replaced: what it forgot could be executed twice.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let worker = Worker::start(Writer::on(file::open(path)?))?;
+        let writer = Writer::on(file::open(path)?);
+        let (sender, receiver) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("idempotency".to_owned())
+            .spawn(move || writer.run(&receiver))
+            .map_err(OpenError::Thread)?;
         Ok(Self {
-            hands: Hands::Thread(worker),
-        })
-    }
-
-    /// Makes a store that lives as long as this value.
-    ///
-    /// # Errors
-    /// [`OpenError`] if there is no memory for it.
-    pub fn in_memory() -> Result<Self, OpenError> {
-        let writer = Writer::on(file::in_memory()?);
-        Ok(Self {
-            hands: Hands::Caller(Mutex::new(writer)),
+            commands: Some(sender),
+            thread: Some(thread),
         })
     }
 
@@ -82,7 +59,10 @@ impl SqliteStore {
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.hands.work(command(answer));
+        let sent = self
+            .commands
+            .as_ref()
+            .is_some_and(|thread| thread.send(command(answer)).is_ok());
         Box::pin(async move {
             if !sent {
                 return Err(StoreError::new("its thread has ended"));
@@ -128,38 +108,7 @@ impl Scan for SqliteStore {
     }
 }
 
-impl Hands {
-    /// Does the command, or has it done. Returns whether there is anybody to do it.
-    fn work(&self, command: Command) -> bool {
-        match self {
-            Self::Thread(worker) => worker
-                .commands
-                .as_ref()
-                .is_some_and(|thread| thread.send(command).is_ok()),
-            Self::Caller(writer) => {
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                writer.commit(vec![command]);
-                true
-            }
-        }
-    }
-}
-
-impl Worker {
-    fn start(writer: Writer) -> Result<Self, OpenError> {
-        let (sender, receiver) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("idempotency".to_owned())
-            .spawn(move || writer.run(&receiver))
-            .map_err(OpenError::Thread)?;
-        Ok(Self {
-            commands: Some(sender),
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Worker {
+impl Drop for SqliteStore {
     /// Waits for the thread, which does what is queued and closes the file: whoever opens it next finds it free.
     fn drop(&mut self) {
         drop(self.commands.take());
@@ -197,7 +146,7 @@ enum Command {
 /// Gives an answer that was computed in a transaction, once that is committed.
 type Reply = Box<dyn FnOnce()>;
 
-/// Owns the connection.
+/// Owns the connection. Lives on the store's thread.
 struct Writer {
     connection: Connection,
     /// How often the file was opened, this time included.

@@ -1,7 +1,7 @@
 //! What a store of records must do: load, compare and swap, sweep. Every rule is in [`super::record`].
 
 #[cfg(test)]
-pub(crate) mod memory;
+pub(crate) mod failing;
 // It lives with the integration tests, which run it against servers.
 #[cfg(test)]
 #[path = "../../tests/common/store_suite.rs"]

@@ -15,7 +15,7 @@ use ram_facade::{
     clock::UnixMillis,
     idempotency::{
         Key, Scope,
-        store::{Change, Store, Swap, Version},
+        store::{Change, Scan, Store, Swap, Version},
     },
 };
 
@@ -27,6 +27,7 @@ where
 {
     run_without_sweep(&make).await;
     a_sweep_removes_what_is_over_up_to_its_limit(&make().await).await;
+    a_sweep_goes_by_the_last_change_of_a_record(&make().await).await;
 }
 
 /// Runs what does not depend on who removes what is over.
@@ -202,6 +203,48 @@ async fn a_sweep_removes_what_is_over_up_to_its_limit(store: &impl Store) {
     assert_eq!(text(store, "b").await, None);
     assert_eq!(text(store, "c").await.unwrap(), "three");
     assert_eq!(text(store, "d").await.unwrap(), "four");
+}
+
+async fn a_sweep_goes_by_the_last_change_of_a_record(store: &impl Store) {
+    let first = put(store, "a", None, expiring("one", 1_000)).await;
+    put(store, "a", Some(first), expiring("two", 2_000)).await;
+    let gone = put(store, "b", None, expiring("three", 1_000)).await;
+    store
+        .compare_and_swap(key("b"), Some(gone), Change::Delete)
+        .await
+        .unwrap();
+
+    assert_eq!(store.sweep(1_999, 10).await.unwrap(), 0);
+    assert_eq!(text(store, "a").await.unwrap(), "two");
+    assert_eq!(store.sweep(2_000, 10).await.unwrap(), 1);
+
+    assert_eq!(text(store, "a").await, None);
+}
+
+/// Goes through an empty store's keys as an operator does, in pages and from the first bytes of a name.
+pub(crate) async fn a_scan_finds_every_key_once_and_in_order(store: &impl Scan) {
+    let mut keys: Vec<Key> = (0..20).map(|number| key(&number.to_string())).collect();
+    for number in 0..20 {
+        put(store, &number.to_string(), None, record("one")).await;
+    }
+    keys.sort();
+
+    let mut found: Vec<Key> = Vec::new();
+    loop {
+        let behind = found.last().map_or(Vec::new(), |last| last.as_bytes().to_vec());
+        let page = store.scan(behind, 3).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+        assert!(found.len() <= keys.len(), "it goes round in circles");
+    }
+
+    assert_eq!(found, keys);
+    for (number, key) in keys.iter().enumerate() {
+        let from_digits = store.scan(key.as_bytes()[..4].to_vec(), 1).await.unwrap();
+        assert_eq!(from_digits[0], *key, "{number}");
+    }
 }
 
 /// What a process may do to a store, and what may happen to the process.

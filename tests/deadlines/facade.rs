@@ -16,7 +16,7 @@ use ram_facade::{
     api::Api,
     auth::{anonymous::Anonymous, policy::EveryCaller},
     clock::{UnixMillis, wall_now},
-    idempotency::sqlite::SqliteStore,
+    idempotency::memory::MemoryStore,
     layers::{
         attempt,
         authenticate::AuthenticateLayer,
@@ -85,7 +85,7 @@ async fn stack(pace: pace::Settings) -> Stack {
     let (began, wall) = (Instant::now(), wall_now());
     let clock = move || wall + UnixMillis::try_from(began.elapsed().as_millis()).expect("it is soon over");
     let idempotency = IdempotencyLayer::with_clock(
-        Arc::new(SqliteStore::in_memory().expect("there is memory")),
+        Arc::new(MemoryStore::default()),
         idempotency::Settings::default(),
         TaskTracker::new(),
         Arc::new(clock),

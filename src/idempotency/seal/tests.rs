@@ -7,12 +7,10 @@ use std::{
 use super::*;
 use crate::idempotency::{
     Fingerprint,
+    memory::MemoryStore,
     record::Record,
     sqlite::SqliteStore,
-    store::{
-        memory::MemoryStore,
-        suite::{self, key},
-    },
+    store::suite::{self, key},
 };
 
 const OLD: &str = "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=";
@@ -151,10 +149,10 @@ async fn a_record_that_was_moved_or_changed_is_refused() {
     let folder = Folder::new();
     let store = Arc::<MemoryStore>::default();
     let sealed = folder.sealed(&store, &[NEW]);
-    put(&sealed, "a", None, succeeded()).await;
+    let mut version = put(&sealed, "a", None, succeeded()).await;
     let bytes = loaded(store.as_ref(), "a").await.unwrap();
 
-    store.put(key("b"), bytes.clone());
+    put(store.as_ref(), "b", None, bytes.clone()).await;
     assert!(
         loaded(&sealed, "b")
             .await
@@ -165,14 +163,14 @@ async fn a_record_that_was_moved_or_changed_is_refused() {
     for changed in [5, 20, bytes.len() - 1] {
         let mut bytes = bytes.to_vec();
         bytes[changed] ^= 1;
-        store.put(key("a"), bytes.into());
+        version = put(store.as_ref(), "a", Some(version), bytes.into()).await;
         assert!(
             loaded(&sealed, "a").await.unwrap_err().contains("damaged"),
             "{changed}"
         );
     }
     for length in [1, 4, 16, 17, 30] {
-        store.put(key("a"), bytes.slice(..length));
+        version = put(store.as_ref(), "a", Some(version), bytes.slice(..length)).await;
         assert!(loaded(&sealed, "a").await.is_err(), "{length}");
     }
 }

@@ -128,18 +128,6 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { connection, opening })
 }
 
-pub(super) fn in_memory() -> Result<Opened, OpenError> {
-    let path = Path::new(":memory:");
-    let open = || {
-        let connection = Connection::open_in_memory()?;
-        settle_pragmas(&connection)?;
-        make_tables(&connection)?;
-        let opening = begin_opening(&connection)?;
-        Ok(Opened { connection, opening })
-    };
-    open().map_err(|error| explain(path, error))
-}
-
 /// Says that the file was left in order, and closes it.
 pub(super) fn close(connection: Connection) -> rusqlite::Result<()> {
     connection.execute("UPDATE opening SET clean = 1", [])?;

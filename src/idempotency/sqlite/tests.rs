@@ -20,11 +20,6 @@ fn crash_image(path: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_store_in_memory_does_what_a_store_must() {
-    suite::run(|| async { SqliteStore::in_memory().unwrap() }).await;
-}
-
-#[tokio::test]
 async fn a_store_in_a_file_does_what_a_store_must() {
     let directory = tempfile::tempdir().unwrap();
     let number = std::sync::atomic::AtomicU32::new(0);
@@ -35,10 +30,10 @@ async fn a_store_in_a_file_does_what_a_store_must() {
     .await;
 }
 
-#[test]
-fn a_store_in_memory_is_a_map() {
-    let make = async || SqliteStore::in_memory().unwrap();
-    suite::is_a_map(128, suite::Removes::Sweep, make, async |store| store);
+#[tokio::test]
+async fn a_scan_finds_every_key_once_and_in_order() {
+    let (_directory, path) = here();
+    suite::a_scan_finds_every_key_once_and_in_order(&SqliteStore::open(&path).unwrap()).await;
 }
 
 #[test]
@@ -236,12 +231,8 @@ fn a_directory_that_is_missing_is_named() {
 
 #[tokio::test]
 async fn a_group_with_a_failing_member_is_not_done_at_all() {
-    let opened = file::in_memory().unwrap();
-    let mut writer = Writer {
-        connection: opened.connection,
-        opening: opened.opening,
-        last: 0,
-    };
+    let (_directory, path) = here();
+    let mut writer = Writer::on(file::open(&path).unwrap());
     let swap = |name| {
         let (answer, answered) = oneshot::channel();
         let command = Command::Swap {

@@ -783,7 +783,8 @@ async fn a_write_that_ram_cannot_recognise_goes_on_alone_and_is_not_to_be_repeat
 #[tokio::test]
 async fn two_replicas_on_one_file_of_records_execute_once() {
     // Real time: the thread of SQLite does not stop for a paused clock.
-    let store = SqliteStore::in_memory().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&directory.path().join("store")).unwrap();
     let fixture = Fixture::on(Arc::new(store), Settings::default());
     let other = fixture.replica();
     fixture.ram.next(Duration::from_millis(20), Then::Succeed);

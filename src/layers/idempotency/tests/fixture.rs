@@ -27,7 +27,7 @@ use crate::{
         CanonicalWriter, Fingerprint, Key, Marker, Scope, Store, UpstreamToken,
         record::{Claim, Record},
         steady::{WallClock, millis},
-        store::memory::MemoryStore,
+        store::failing::FailingStore,
     },
     layers::{
         Errand, Execution, Window,
@@ -206,7 +206,7 @@ impl Script {
 }
 
 /// One replica.
-pub(super) struct Fixture<S = MemoryStore> {
+pub(super) struct Fixture<S = FailingStore> {
     pub(super) store: Arc<S>,
     pub(super) ram: Arc<Script>,
     pub(super) tracker: TaskTracker,
