@@ -17,13 +17,13 @@ use crate::{
     idempotency::{
         Key,
         record::Record,
-        store::{Change, Store, StoreError, Stored, Swap, Version, memory::MemoryStore},
+        store::{Change, Store, StoreError, Stored, Swap, Version, failing::FailingStore},
     },
 };
 
 /// A store whose writes take a second.
 #[derive(Default)]
-struct Slow(MemoryStore);
+struct Slow(FailingStore);
 
 impl Store for Slow {
     fn load(&self, key: Key) -> BoxFuture<'_, Result<Option<Stored>, StoreError>> {
