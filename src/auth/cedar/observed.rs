@@ -1,13 +1,13 @@
 //! Which attributes of a request the policies look at. What no policy looks at decides nothing: it is neither put into
 //! Cedar's words nor makes another question.
 //!
-//! Most sets of policies look at two or three of the attributes. They are found in the policies' JSON form, in which every
-//! use of the request is the variable `context`. `context.resources.accounts` and `context has name` are one attribute,
-//! `context.resources` by itself is all of that record, and whatever else is done with `context` looks at everything:
-//! what is not understood costs time and leaves nothing out.
+//! Most sets of policies look at two or three of the attributes. They are found in the policies' text, where every use
+//! of the request begins with the word `context`: `context.resources.accounts` and `context has name` are one attribute
+//! each, `context.resources` followed by anything else is all of that record, and `context` followed by anything else is
+//! everything. What is not understood costs time and leaves nothing out. The text is read from left to right, and not as
+//! Cedar's tree, since to turn a long chain of `||` into that ends in an overflow of the stack.
 
-use cedar_policy::PolicySet;
-use serde_json::Value as Json;
+use cedar_policy::{Policy, PolicySet};
 
 use super::attributes::{ATTRIBUTES, Attribute, Parts, Value};
 
@@ -21,19 +21,16 @@ pub(super) struct Observed(Vec<&'static Attribute>);
 impl Observed {
     /// Those that `policies` look at.
     pub(super) fn by(policies: &PolicySet) -> Self {
-        let mut paths = Vec::new();
-        for policy in policies.policies() {
-            match policy.to_json() {
-                Ok(json) => find(&json, &mut paths),
-                Err(_) => return Self::everything(),
-            }
-        }
-        Self::below(&paths)
+        let texts: Option<Vec<_>> = policies.policies().map(Policy::to_cedar).collect();
+        texts.map_or_else(Self::everything, |texts| {
+            let paths: Vec<_> = texts.iter().flat_map(|text| paths(text)).collect();
+            Self::below(&paths)
+        })
     }
 
     /// Those that `paths` lead to: everything, if one of them leads nowhere that is known.
-    fn below(paths: &[Vec<String>]) -> Self {
-        let is_known = |path: &Vec<String>| ATTRIBUTES.iter().any(|a| is_part(a, path));
+    fn below(paths: &[Vec<&str>]) -> Self {
+        let is_known = |path: &Vec<&str>| ATTRIBUTES.iter().any(|a| is_part(a, path));
         if !paths.iter().all(is_known) {
             return Self::everything();
         }
@@ -56,43 +53,36 @@ impl Observed {
 
 /// Whether whoever looks at `path` sees the attribute: the path is its own, or that of the record it is in, or the whole
 /// context's, which is empty.
-fn is_part(attribute: &Attribute, path: &[String]) -> bool {
+fn is_part(attribute: &Attribute, path: &[&str]) -> bool {
     let own = attribute.record.into_iter().chain([attribute.name]);
-    own.take(path.len()).eq(path)
+    own.take(path.len()).eq(path.iter().copied())
 }
 
-/// Collects every path that something in `node` reads.
-fn find(node: &Json, paths: &mut Vec<Vec<String>>) {
-    if let Some(path) = path(node) {
-        return paths.push(path);
-    }
-    match node {
-        Json::Array(items) => items.iter().for_each(|item| find(item, paths)),
-        // Nothing is passed over by its name: a policy may write a record whose fields are named like operators.
-        Json::Object(fields) => fields.values().for_each(|field| find(field, paths)),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
-    }
+/// The path that each `context` of a policy's text leads to. The word may stand in a comment or in a quoted text, too,
+/// which only adds something to look at.
+fn paths(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.match_indices("context")
+        .map(|(at, word)| path(text.split_at(at + word.len()).1))
 }
 
-/// The path of a node that is `context`, an attribute below it, or the question whether that exists (Cedar's reference,
-/// "JSON policy format": `Var`, `.` and `has`). Nodes of any other form are none, and what is in them is looked at.
-fn path(node: &Json) -> Option<Vec<String>> {
-    if node.get("Var").and_then(Json::as_str) == Some("context") {
-        return Some(Vec::new());
-    }
-    let access = node.get(".").or_else(|| node.get("has"))?;
-    let mut path = path(access.get("left")?)?;
-    match access.get("attr")? {
-        Json::String(name) => path.push(name.clone()),
-        // `context has resources.accounts`
-        Json::Array(names) => {
-            for name in names {
-                path.push(name.as_str()?.to_owned());
-            }
+/// Reads on behind `context` for as long as what follows is an attribute, or the question whether there is one.
+fn path(mut rest: &str) -> Vec<&str> {
+    let mut path = Vec::new();
+    loop {
+        rest = rest.trim_start();
+        let Some(after) = rest.strip_prefix('.').or_else(|| rest.strip_prefix("has")) else {
+            return path;
+        };
+        let after = after.trim_start();
+        let is_end = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+        let (name, after) = after.split_at(after.find(is_end).unwrap_or(after.len()));
+        let is_method = after.trim_start().starts_with('(');
+        if name.is_empty() || is_method {
+            return path;
         }
-        _ => return None,
+        path.push(name);
+        rest = after;
     }
-    Some(path)
 }
 
 #[cfg(test)]
