@@ -14,7 +14,8 @@ use crate::{
     call::{Attribute, Caller, Target},
 };
 
-/// Most askers that are remembered, at some ten kilobytes each. More than that only cost their making.
+/// Most askers that are remembered, at a few kilobytes each and more where much is known of a caller. More than these only
+/// cost their making.
 const MOST: u64 = 500;
 
 /// Attributes of a caller that have a name in the schema.
