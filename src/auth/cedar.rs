@@ -7,8 +7,11 @@
 //! The files are read again every five seconds and on SIGHUP. Policies that are not valid change nothing:
 //! the old ones stay in force, the log says why once, and [`Cedar::is_current`] says no until that is mended.
 
-mod decisions;
+mod asker;
+mod attributes;
+mod digest;
 mod files;
+mod observed;
 mod set;
 mod vocabulary;
 mod watch;
@@ -19,10 +22,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use cedar_policy::{Authorizer, PolicySet};
+use cedar_policy::{Authorizer, PolicySet, Request, Response, Schema};
+use moka::sync::Cache;
 use tokio::sync::watch as channel;
 
-use self::{decisions::Decisions, vocabulary::Vocabulary};
+use self::{
+    asker::{Asker, Askers},
+    attributes::Parts,
+    digest::Digest,
+    observed::{Observed, View},
+    vocabulary::{Vocabulary, context, faulty},
+};
 use crate::{
     auth::policy::{Decision, Denial, Policy, PolicyId, Question},
     operation::Sort,
@@ -33,6 +43,9 @@ pub use self::{
     set::Fault,
     vocabulary::schema,
 };
+
+/// Most decisions that are remembered, at some 300 bytes each. More questions than that only cost evaluations.
+const MOST_DECISIONS: u64 = 10_000;
 
 /// Why policies were not taken over.
 #[derive(Debug, thiserror::Error)]
@@ -58,24 +71,28 @@ fn listed(faults: &[Fault]) -> String {
 pub struct Cedar {
     path: PathBuf,
     vocabulary: Vocabulary,
+    askers: Askers,
     in_force: ArcSwap<InForce>,
     /// The texts of the policies in force.
     sources: std::sync::Mutex<Vec<Source>>,
     current: channel::Sender<bool>,
 }
 
-/// Policies, and what they have decided.
+/// Policies, what they look at, and what they have decided.
 #[derive(Debug)]
 struct InForce {
     policies: PolicySet,
-    decisions: Decisions,
+    observed: Observed,
+    /// By the names of the questions. Another set of policies begins with none.
+    decisions: Cache<Digest, Decision>,
 }
 
 impl InForce {
     fn new(policies: PolicySet) -> Self {
         Self {
+            observed: Observed::by(&policies),
             policies,
-            decisions: Decisions::new(),
+            decisions: Cache::new(MOST_DECISIONS),
         }
     }
 }
@@ -108,6 +125,7 @@ impl Cedar {
         let cedar = Self {
             path: path.to_owned(),
             vocabulary,
+            askers: Askers::new(),
             in_force: ArcSwap::from_pointee(InForce::new(set.policies)),
             sources: std::sync::Mutex::new(sources),
             current: channel::Sender::new(true),
@@ -146,44 +164,90 @@ impl Cedar {
 
 impl Policy for Cedar {
     fn decide(&self, question: &Question<'_>) -> Decision {
-        let in_force = self.in_force.load();
-        let evaluate = || self.evaluate(question, &in_force.policies);
-        in_force.decisions.of(question, evaluate)
+        self.decided(question).unwrap_or_else(Decision::Deny)
     }
 }
 
 impl Cedar {
-    fn evaluate(&self, question: &Question<'_>, policies: &PolicySet) -> Decision {
-        let (request, entities) = match self.vocabulary.request(question) {
-            Ok(parts) => parts,
-            Err(denial) => return Decision::Deny(denial),
-        };
-        let response = Authorizer::new().is_authorized(&request, policies, &entities);
+    /// The decision of last time, or that of the policies. To evaluate costs tens of microseconds, since the question is
+    /// put into Cedar's words first; a repetition, which is what a replay is, costs two hashes.
+    fn decided(&self, question: &Question<'_>) -> Result<Decision, Denial> {
+        let Question {
+            caller,
+            operation,
+            target,
+            facts,
+        } = question;
+        let parts = Parts::of(facts)?;
+        let in_force = self.in_force.load();
+        let view = in_force.observed.of(&parts);
+        let asker = digest::asker(caller, target);
+        let digest = digest::question(&asker, operation, &view);
+        if let Some(known) = in_force.decisions.get(&digest) {
+            return Ok(known);
+        }
 
-        let diagnostics = response.diagnostics();
-        let mut errors: Vec<_> = diagnostics
-            .errors()
-            .map(|cedar_policy::AuthorizationError::PolicyEvaluationError(error)| {
-                (
-                    PolicyId::from(error.policy_id().as_ref()),
-                    error.inner().to_string(),
-                )
-            })
-            .collect();
-        if !errors.is_empty() {
-            errors.sort();
-            return Decision::Deny(Denial::Faulty { errors });
-        }
-        let mut by: Vec<_> = diagnostics
-            .reason()
-            .map(|id| PolicyId::from(id.as_ref()))
-            .collect();
-        by.sort();
-        match response.decision() {
-            cedar_policy::Decision::Allow => Decision::Permit { by },
-            cedar_policy::Decision::Deny if by.is_empty() => Decision::Deny(Denial::Unmentioned),
-            cedar_policy::Decision::Deny => Decision::Deny(Denial::Forbidden { by }),
-        }
+        let asker = self.askers.of(&asker, &self.vocabulary, caller, target)?;
+        let evaluate = |view, schema| self.evaluate(operation, &asker, view, &in_force.policies, schema);
+        let decision = evaluate(&view, None)?;
+        // Every test and the fuzzer hold to it that what no policy looks at changes nothing, and that what this module
+        // makes fits the schema. In a release that would be most of what a question costs, and a policy that meets a
+        // stranger there cannot be evaluated, which denies.
+        debug_assert_eq!(
+            evaluate(&Observed::everything().of(&parts), Some(&self.vocabulary.schema)).as_ref(),
+            Ok(&decision),
+        );
+        in_force.decisions.insert(digest, decision.clone());
+        Ok(decision)
+    }
+
+    /// Asks `policies`, of a request that they see `view` of. With a `schema` everything has to fit it.
+    fn evaluate(
+        &self,
+        operation: &str,
+        asker: &Asker,
+        view: &View<'_>,
+        policies: &PolicySet,
+        schema: Option<&Schema>,
+    ) -> Result<Decision, Denial> {
+        let action = self.vocabulary.action(operation)?;
+        let request = Request::new(
+            asker.caller.clone(),
+            action.clone(),
+            asker.target.clone(),
+            context(view)?,
+            schema,
+        )
+        .map_err(faulty)?;
+        let response = Authorizer::new().is_authorized(&request, policies, &asker.entities);
+        Ok(decision(&response))
+    }
+}
+
+fn decision(response: &Response) -> Decision {
+    let diagnostics = response.diagnostics();
+    let mut errors: Vec<_> = diagnostics
+        .errors()
+        .map(|cedar_policy::AuthorizationError::PolicyEvaluationError(error)| {
+            (
+                PolicyId::from(error.policy_id().as_ref()),
+                error.inner().to_string(),
+            )
+        })
+        .collect();
+    if !errors.is_empty() {
+        errors.sort();
+        return Decision::Deny(Denial::Faulty { errors });
+    }
+    let mut by: Vec<_> = diagnostics
+        .reason()
+        .map(|id| PolicyId::from(id.as_ref()))
+        .collect();
+    by.sort();
+    match response.decision() {
+        cedar_policy::Decision::Allow => Decision::Permit { by },
+        cedar_policy::Decision::Deny if by.is_empty() => Decision::Deny(Denial::Unmentioned),
+        cedar_policy::Decision::Deny => Decision::Deny(Denial::Forbidden { by }),
     }
 }
 

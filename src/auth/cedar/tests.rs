@@ -261,6 +261,88 @@ fn what_cannot_be_taken_apart_is_denied_with_field_and_rule() {
 }
 
 #[test]
+fn what_cannot_be_taken_apart_is_denied_also_where_no_policy_looks_at_it() {
+    let blind = cedar(r#"permit (principal, action, resource) when { context.name == "a" };"#);
+    let asked = |arns: &[String]| {
+        let [resource_arns, principals, permission_arns] =
+            [0, 1, 2].map(|i| if i < arns.len() { &arns[i..=i] } else { &[] });
+        let facts = Facts {
+            name: "a",
+            resource_arns,
+            principals,
+            permission_arns,
+            ..Facts::default()
+        };
+        ask(&blind, &ci(), facts)
+    };
+    let (arn, account) = ("arn:aws:ec2:eu-west-1:111122223333:subnet/s", "444455556666");
+
+    assert!(matches!(asked(&[]), Decision::Permit { .. }));
+    for (lists, at) in [
+        (vec!["x"], "resource_arns[0]"),
+        (vec![arn, "x"], "principals[0]"),
+        (vec![arn, account, "x"], "permission_arns[0]"),
+    ] {
+        // Before anything is remembered and after.
+        for _ in 0..2 {
+            let Decision::Deny(Denial::Unreadable { field, .. }) = asked(&texts(&lists)) else {
+                panic!("{lists:?} passed")
+            };
+            assert_eq!(field, at);
+        }
+        assert!(matches!(asked(&[]), Decision::Permit { .. }));
+    }
+}
+
+#[test]
+fn a_decision_is_remembered_for_all_questions_that_are_the_same_to_the_policies() {
+    let guard = cedar("permit (principal, action, resource) when { context.resources.accounts.isEmpty() };");
+    let remembered = || {
+        let decisions = &guard.in_force.load().decisions;
+        decisions.run_pending_tasks();
+        decisions.entry_count()
+    };
+    let arns = texts(&["arn:aws:ec2:eu-west-1:111122223333:subnet/s"]);
+
+    for name in ["a", "b", "c"] {
+        let facts = Facts {
+            name,
+            ..Facts::default()
+        };
+        ask(&guard, &ci(), facts.clone());
+        assert_eq!(remembered(), 1);
+    }
+    for sources in [&arns[..0], &arns[..]] {
+        let facts = Facts {
+            resource_arns: &arns,
+            sources,
+            ..Facts::default()
+        };
+        assert_eq!(ask(&guard, &ci(), facts), Decision::Deny(Denial::Unmentioned));
+        assert_eq!(remembered(), 2);
+    }
+}
+
+#[test]
+fn who_asks_is_told_apart_by_all_that_is_known_of_them() {
+    let cedar = cedar(
+        r#"permit (principal, action, resource) when { principal.hasTag("groups") && principal.getTag("groups").contains("a") };"#,
+    );
+    let of_group = |group: &str| ci().with("groups", Attribute::Text(group.to_owned()));
+
+    for _ in 0..2 {
+        for (caller, permitted) in [(ci(), false), (of_group("a"), true), (of_group("b"), false)] {
+            let decision = ask(&cedar, &caller, Facts::default());
+            assert_eq!(
+                matches!(decision, Decision::Permit { .. }),
+                permitted,
+                "{caller:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn an_operation_that_is_not_in_the_list_is_denied() {
     let open = cedar("permit (principal, action, resource);");
 
