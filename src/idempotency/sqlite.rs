@@ -143,6 +143,15 @@ enum Command {
     },
 }
 
+impl Command {
+    fn only_reads(&self) -> bool {
+        match self {
+            Self::Scan { .. } | Self::Load { .. } => true,
+            Self::Swap { .. } | Self::Sweep { .. } => false,
+        }
+    }
+}
+
 /// Gives an answer that was computed in a transaction, once that is committed.
 type Reply = Box<dyn FnOnce()>;
 
@@ -198,12 +207,18 @@ impl Writer {
     }
 
     fn transaction(&mut self, group: Vec<Command>) -> rusqlite::Result<Vec<Reply>> {
-        self.connection.execute_batch("BEGIN")?;
+        // What only reads, as each call does before its claim, has nothing to commit.
+        let writes = !group.iter().all(Command::only_reads);
+        if writes {
+            self.connection.prepare_cached("BEGIN")?.execute([])?;
+        }
         let replies = group
             .into_iter()
             .map(|command| self.perform(command))
             .collect::<rusqlite::Result<_>>()?;
-        self.connection.execute_batch("COMMIT")?;
+        if writes {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+        }
         #[cfg(feature = "failpoints")]
         checkpoints::run_if_armed(&self.connection);
         Ok(replies)
