@@ -40,12 +40,12 @@
 //!
 //! | world | states | transitions |
 //! |---|---|---|
-//! | two executors | 7,375,067 | 51,558,314 |
-//! | two executors, two payloads | 13,485,734 | 91,097,531 |
-//! | three executors, reduced | 9,030,673 | 31,927,320 |
-//! | three executors, two payloads, reduced | 18,492,850 | 58,043,065 |
+//! | two executors | 7,375,067 | 54,870,832 |
+//! | two executors, two payloads | 13,485,734 | 96,996,911 |
+//! | three executors, reduced | 11,160,824 | 43,869,267 |
+//! | three executors, two payloads, reduced | 20,959,494 | 73,376,361 |
 //!
-//! That takes three minutes of one processor, and 2 GB.
+//! That takes three to four minutes of one processor, and 2 GB.
 
 #![allow(
     clippy::expect_used,
