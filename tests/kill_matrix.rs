@@ -172,6 +172,7 @@ async fn killed_behind_the_answer(failpoint: &str, name: &str) {
     let (facade, client) = world.facade(failpoint).await;
     let call = world.doomed(&client);
     reached(&facade, name);
+    assert_eq!(world.count("requests").await, 1);
     let heard = call.await.unwrap();
     assert!(matches!(heard, Heard::Made { .. }), "{heard:?}");
 

@@ -131,7 +131,8 @@ impl Creates {
             &format!(
                 "The hardest case for a facade: RAM itself is a network away. With the same name each time, policies are asked\nonce \
                  and the decision is remembered. Before the turns of one in flight an `fdatasync` of 4 KiB on the \
-                 file's disk took\n{} µs and a `PING` of Redis {} µs. A create waits for the commit of its claim;\nthe commit of its end goes on behind the answer.",
+                 file's disk took\n{} µs and a `PING` of Redis {} µs. A create waits for the commit of its \
+                 claim;\nthe commit of its end goes on behind the answer.",
                 probed(FILE),
                 probed(REDIS)
             ),

@@ -11,7 +11,7 @@ pub(super) type Digest = [u8; 32];
 
 /// Of all that policies can see of who asks, and where.
 pub(super) fn asker(caller: &Caller, target: &Target) -> Digest {
-    let mut hash = Parts(Sha256::new());
+    let mut hash = Hash(Sha256::new());
     for part in [caller.issuer(), caller.subject(), caller.proof().name()] {
         hash.text(part);
     }
@@ -29,7 +29,7 @@ pub(super) fn asker(caller: &Caller, target: &Target) -> Digest {
 /// Of a question to one set of policies, which look at the same attributes of every request. Their order is therefore
 /// name enough.
 pub(super) fn question(asker: &Digest, operation: &str, view: &[(&Attribute, Value<'_>)]) -> Digest {
-    let mut hash = Parts(Sha256::new());
+    let mut hash = Hash(Sha256::new());
     hash.0.update(asker);
     hash.text(operation);
     for (_, value) in view {
@@ -49,9 +49,9 @@ pub(super) fn question(asker: &Digest, operation: &str, view: &[(&Attribute, Val
     hash.0.finalize().into()
 }
 
-struct Parts(Sha256);
+struct Hash(Sha256);
 
-impl Parts {
+impl Hash {
     fn length(&mut self, length: usize) {
         self.0.update(length.to_be_bytes());
     }

@@ -1,11 +1,16 @@
-//! The store in memory, for tests: it counts what it is asked, and fails on demand.
+//! The store in memory, for tests: it counts what it is asked, and is slow or fails on demand.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt,
     future::{BoxFuture, ready},
 };
+
+use tokio::time::sleep;
 
 use super::{Change, Scan, Store, StoreError, Stored, Swap, Version};
 use crate::{
@@ -27,6 +32,8 @@ struct Script {
     after: u32,
     /// How many then fail.
     failures: u32,
+    /// How long a swap takes.
+    delay: Duration,
 }
 
 impl FailingStore {
@@ -34,6 +41,11 @@ impl FailingStore {
     pub(crate) fn fail(&self, after: u32, failures: u32) {
         let mut script = self.script();
         (script.after, script.failures) = (after, failures);
+    }
+
+    /// Lets swaps take so long.
+    pub(crate) fn slow_down(&self, delay: Duration) {
+        self.script().delay = delay;
     }
 
     /// How many loads and swaps were asked of it so far.
@@ -96,10 +108,16 @@ impl Store for FailingStore {
         expected: Option<Version>,
         change: Change,
     ) -> BoxFuture<'_, Result<Swap, StoreError>> {
-        match self.check() {
-            Ok(()) => self.inner.compare_and_swap(key, expected, change),
-            Err(down) => Box::pin(ready(Err(down))),
+        if let Err(down) = self.check() {
+            return Box::pin(ready(Err(down)));
         }
+        let delay = self.script().delay;
+        Box::pin(async move {
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
+            self.inner.compare_and_swap(key, expected, change).await
+        })
     }
 
     fn sweep(&self, now: UnixMillis, limit: u32) -> BoxFuture<'_, Result<u32, StoreError>> {

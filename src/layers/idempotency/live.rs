@@ -160,14 +160,12 @@ impl Lead {
     /// begins anew. Only the first answer counts.
     pub(super) fn settle(&self, settled: Settled, at: UnixMillis) {
         let failed = settled.is_err();
-        let is_first = self.publish.send_if_modified(|ended| {
+        self.publish.send_if_modified(|ended| {
             let is_first = ended.is_none();
-            if is_first {
-                *ended = Some((settled, at));
-            }
+            ended.get_or_insert((settled, at));
             is_first
         });
-        if is_first && failed {
+        if failed {
             self.leave();
         }
     }

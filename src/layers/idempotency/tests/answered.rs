@@ -1,101 +1,57 @@
 //! Answers that are given before they are recorded.
 
-use std::sync::Arc;
-
-use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    super::Settings,
     SECOND,
-    fixture::{self, Create, Fixture, Then, input},
+    fixture::{self, Fixture, Then},
     refused,
 };
-use crate::{
-    clock::UnixMillis,
-    failure::Reason,
-    idempotency::{
-        Key,
-        record::Record,
-        store::{Change, Store, StoreError, Stored, Swap, Version, failing::FailingStore},
-    },
-};
+use crate::{failure::Reason, idempotency::record::Record};
 
-/// A store whose writes take a second.
-#[derive(Default)]
-struct Slow(FailingStore);
-
-impl Store for Slow {
-    fn load(&self, key: Key) -> BoxFuture<'_, Result<Option<Stored>, StoreError>> {
-        self.0.load(key)
-    }
-
-    fn compare_and_swap(
-        &self,
-        key: Key,
-        expected: Option<Version>,
-        change: Change,
-    ) -> BoxFuture<'_, Result<Swap, StoreError>> {
-        Box::pin(async move {
-            sleep(SECOND).await;
-            self.0.compare_and_swap(key, expected, change).await
-        })
-    }
-
-    fn sweep(&self, now: UnixMillis, limit: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
-        self.0.sweep(now, limit)
-    }
+/// Its store takes a second to write.
+fn slow() -> Fixture {
+    let fixture = Fixture::new();
+    fixture.store.slow_down(SECOND);
+    fixture
 }
 
-impl Fixture<Slow> {
-    fn slow() -> Self {
-        Self::on(Arc::default(), Settings::default())
-    }
-
-    fn is_recorded(&self) -> bool {
-        let records = self.store.0.records();
-        let record = records
-            .first()
-            .map(|stored| Record::decode(&stored.record).unwrap());
-        matches!(record, Some(Record::Succeeded { .. }))
-    }
+fn is_recorded(fixture: &Fixture) -> bool {
+    matches!(fixture.record(), Some(Record::Succeeded { .. }))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_success_does_not_wait_for_its_record() {
-    let fixture = Fixture::slow();
+    let fixture = slow();
     let begun = Instant::now();
 
-    let first = fixture
-        .call::<Create>("ci", input("share", "token"))
-        .await
-        .unwrap();
+    let first = fixture.create("ci", "share", "token").await.unwrap();
 
     assert_eq!(begun.elapsed(), SECOND, "the claim is written, and no more");
-    assert!(!fixture.is_recorded());
+    assert!(!is_recorded(&fixture));
     assert_eq!(first.replayed, None);
     fixture.tracker.close();
     fixture.tracker.wait().await;
-    assert!(fixture.is_recorded(), "a drain waits for it");
+    assert!(is_recorded(&fixture), "a drain waits for it");
 }
 
 #[tokio::test(start_paused = true)]
 async fn until_it_is_recorded_an_answer_is_replayed_from_here() {
-    let fixture = Fixture::slow();
-    let call = |name| fixture.call::<Create>("ci", input(name, "token"));
+    let fixture = slow();
+    let call = |name| fixture.create("ci", name, "token");
     let first = call("share").await.unwrap();
 
     let again = call("share").await.unwrap();
     let other = call("other").await.unwrap_err();
 
-    assert!(!fixture.is_recorded());
+    assert!(!is_recorded(&fixture));
     assert_eq!(again.output, first.output);
     let answered_at = fixture::START + 1_000;
     assert_eq!(again.replayed, Some(answered_at));
     assert_eq!(other.why(), Reason::TokenMismatch);
     sleep(2 * SECOND).await;
     let from_the_record = call("share").await.unwrap();
-    assert!(fixture.is_recorded());
+    assert!(is_recorded(&fixture));
     assert_eq!(from_the_record.replayed, Some(answered_at));
     assert_eq!(fixture.ram.sent().len(), 1);
 }
@@ -119,33 +75,27 @@ async fn an_answer_that_cannot_be_recorded_is_replayed_for_as_long_as_that_is_tr
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_waits_for_its_record() {
-    let fixture = Fixture::slow();
+    let fixture = slow();
     fixture.ram.next(SECOND, refused());
     let begun = Instant::now();
 
-    let failure = fixture
-        .call::<Create>("ci", input("share", "token"))
-        .await
-        .unwrap_err();
+    let failure = fixture.create("ci", "share", "token").await.unwrap_err();
 
     assert_eq!(failure.why(), Reason::Throttling);
     assert_eq!(begun.elapsed(), 3 * SECOND, "claim, request and end");
-    assert!(fixture.store.0.records().is_empty());
+    assert_eq!(fixture.record(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_success_that_comes_after_the_lease_waits_for_its_record() {
-    let fixture = Fixture::slow();
+    let fixture = slow();
     fixture.ram.next(16 * SECOND, Then::Succeed);
     let begun = Instant::now();
 
-    fixture
-        .call::<Create>("ci", input("share", "token"))
-        .await
-        .unwrap();
+    fixture.create("ci", "share", "token").await.unwrap();
 
     assert_eq!(begun.elapsed(), 18 * SECOND);
-    assert!(fixture.is_recorded());
+    assert!(is_recorded(&fixture));
 }
 
 #[tokio::test(start_paused = true)]
