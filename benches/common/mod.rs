@@ -12,6 +12,17 @@ pub(crate) mod echo;
 mod issuer;
 pub(crate) mod known;
 pub(crate) mod load;
+#[allow(clippy::expect_used, unreachable_pub, reason = "what the tests have of it")]
+#[path = "../../tests/common/other_process.rs"]
+mod other_process;
 pub(crate) mod process;
+#[allow(
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "the tests' own server"
+)]
+#[path = "../../tests/common/redis_server.rs"]
+pub(crate) mod redis_server;
 pub(crate) mod report;
 pub(crate) mod turns;

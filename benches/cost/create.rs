@@ -65,7 +65,7 @@ pub(crate) struct Creates {
 pub(crate) async fn measure(sizes: &Sizes, setting: &Setting) -> Creates {
     let mut ram = Process::child(&["ram"]);
     let url = format!("http://{}", ram.line("listening on "));
-    let redis = Redis::start();
+    let redis = Redis::start().await;
     let median = |times: Vec<_>| Spread::of(times.iter().map(micros)).median;
     let sync = || median(disk::sync(setting.folder(), PROBES));
     let ping = || median(redis.pings(PROBES));

@@ -11,9 +11,12 @@ pub mod history;
 pub mod issuer;
 pub mod jwks_server;
 pub mod load;
+pub mod other_process;
 pub mod raw;
 pub mod redis_server;
 pub mod secrets;
+
+pub use other_process::{send_signal, until};
 
 use std::{
     collections::BTreeMap,
@@ -246,14 +249,6 @@ impl Process {
     }
 }
 
-/// Sends a signal by the shell's own `kill`: the program of that name is in no minimal system.
-pub fn send_signal(process: u32, signal: &str) {
-    let status = Command::new("sh")
-        .args(["-c", "kill $0 $1", signal, &process.to_string()])
-        .status();
-    assert!(status.expect("every system has a shell").success());
-}
-
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -399,18 +394,6 @@ pub async fn http(url: &str, method: &str, path: &str, body: &str) -> String {
     assert!(head.starts_with("HTTP/1.1 2"), "{method} {path}: {answer}");
     secrets::assert_hidden(path, body);
     body.to_owned()
-}
-
-/// Waits until `condition` holds; the tests' only way of waiting for another process.
-pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 pub fn path(path: &Path) -> &str {

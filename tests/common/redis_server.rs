@@ -1,10 +1,13 @@
 //! A Redis or Valkey server of the test's own, in a process of its own.
 
 use std::{
+    fs,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+
+use super::other_process::{send_signal, until};
 
 /// The programs that the tests run against.
 pub const REDIS: &str = "redis-server";
@@ -39,6 +42,11 @@ impl RedisServer {
 
     /// Starts it again on the same port and files.
     pub async fn run(&mut self) {
+        let log = self.log();
+        // It is written to the end, and what it says is of this run only.
+        if log.exists() {
+            fs::remove_file(&log).expect("it is ours");
+        }
         let child = Command::new(&self.program)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args([
@@ -48,20 +56,22 @@ impl RedisServer {
                 "",
             ])
             .args(["--appendonly", "yes", "--appendfsync", "always"])
-            .args(["--maxmemory-policy", "noeviction", "--loglevel", "warning"])
+            .args(["--maxmemory-policy", "noeviction", "--loglevel", "notice"])
+            .args(["--logfile", log.to_str().expect("plain names")])
             .args(&self.extra)
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|e| panic!("{} (`scripts/tools.sh redis` installs it): {e}", self.program));
         self.child = Some(child);
-        let answers = || async { self.is_up() };
-        super::until("the server answers", answers).await;
+        // By its own word, which comes when it has loaded its records: a port that nobody listens on may connect to itself.
+        let says_so = || async {
+            fs::read_to_string(&log).is_ok_and(|log| log.contains("Ready to accept connections"))
+        };
+        until("the server is ready", says_so).await;
     }
 
-    fn is_up(&self) -> bool {
-        // A server that still loads its log says so.
-        self.try_cli(&["PING"])
-            .is_some_and(|said| said.contains("PONG") || said.contains("NOAUTH"))
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     pub fn port(&self) -> u16 {
@@ -74,7 +84,7 @@ impl RedisServer {
 
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.dir.path().join(name);
-        std::fs::write(&path, content).expect("the folder is writable");
+        fs::write(&path, content).expect("the folder is writable");
         path
     }
 
@@ -109,7 +119,7 @@ impl RedisServer {
     }
 
     pub fn signal(&self, signal: &str) {
-        super::send_signal(self.child.as_ref().expect("it runs").id(), signal);
+        send_signal(self.child.as_ref().expect("it runs").id(), signal);
     }
 }
 
